@@ -1,0 +1,31 @@
+"""Kernos, a model operating system: what a company's own Python files import.
+
+`tool` and `source` declare a tool, `program` and `Process` a program. Each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernos.drivers.tool.python import source, tool
+    from kernos.kernel.types import Message
+    from kernos.userland.lib import Process, program
+
+__all__ = ["Message", "Process", "program", "source", "tool"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Message": "kernos.kernel.types",
+    "Process": "kernos.userland.lib",
+    "program": "kernos.userland.lib",
+    "source": "kernos.drivers.tool.python",
+    "tool": "kernos.drivers.tool.python",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kernos' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,114 @@
+"""Tool use by grammar: any small model makes a well-formed call, because it can decode nothing else.
+
+`messages` writes a prompt for a chat template that knows no tools; `union` is the JSON schema of all actions that may
+be chosen now, to decode under; `action_of` reads what came out, `ReplyStream` its text while it is still coming.
+An action is written as models learnt to write calls: {"name": ..., "arguments": {...}}.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from kernos.kernel.errors import EngineError
+from kernos.kernel.ports import Prompt
+from kernos.kernel.types import REPLY, Action, Json, Message, ToolSpec
+
+REPLY_CHARS = 300
+"""A reply in free text is held to this length, in characters: small models do not stop by themselves."""
+
+_HEAD = "\n\n# Actions\nAnswer with one JSON object and nothing else, one of:\n"
+_REPLY_LINE = '{"name": "reply", "arguments": {"text": string}}: say something to the customer'
+_REPLY_SCHEMA: Json = {
+    "type": "object",
+    "properties": {"text": {"type": "string", "minLength": 1, "maxLength": REPLY_CHARS}},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+
+
+def union(prompt: Prompt) -> Json:
+    """The schema of the actions that may be chosen now. Raises EngineError if there is none."""
+    offers = dict(prompt.offers) | ({REPLY: _REPLY_SCHEMA} if prompt.speak else {})
+    if not offers:
+        raise EngineError("a prompt offers no tool and no reply: there is nothing to choose")
+    return {"anyOf": [_branch(name, schema) for name, schema in offers.items()]}
+
+
+def _branch(name: str, schema: Json) -> Json:
+    return {
+        "type": "object",
+        "properties": {"name": {"const": name}, "arguments": schema},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def messages(prompt: Prompt) -> list[dict[str, str]]:
+    """The prompt as plain chat messages. What is described never depends on what is offered: the prefix stays."""
+    manual = _HEAD + "\n".join([*map(_line, prompt.tools), *([_REPLY_LINE] if prompt.speak else [])])
+    written = [_written(message) for message in prompt.messages]
+    if written and written[0]["role"] == "system":
+        written[0] = {"role": "system", "content": written[0]["content"] + manual}
+        return written
+    return [{"role": "system", "content": manual.lstrip()}, *written]
+
+
+def _line(tool: ToolSpec) -> str:
+    properties: Mapping[str, Json] = tool.schema.get("properties", {})
+    fields = ", ".join(f'"{name}": {_kind(schema)}' for name, schema in properties.items())
+    return f'{{"name": "{tool.name}", "arguments": {{{fields}}}}}: {tool.description}'
+
+
+def _kind(schema: Json) -> str:
+    if "enum" in schema:
+        return "|".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
+    return str(schema.get("type", "value"))
+
+
+def _written(message: Message) -> dict[str, str]:
+    if message.role == "tool":
+        return {"role": "user", "content": f"<tool_response>\n{message.text}\n</tool_response>"}
+    if message.action is not None:
+        call = {"name": message.action.name, "arguments": dict(message.action.arguments)}
+        return {"role": "assistant", "content": json.dumps(call, ensure_ascii=False)}
+    return {"role": message.role, "content": message.text}
+
+
+def action_of(text: str, complete: bool) -> Action:
+    """The action in a finished answer; of one cut off at its token limit, a reply as far as it came.
+
+    Raises EngineError for anything else: the grammar was not enforced.
+    """
+    try:
+        value = json.loads(text)
+        return Action(value["name"], value["arguments"])
+    except (ValueError, KeyError, TypeError):
+        stream = ReplyStream()
+        if not complete and (said := stream.feed(text)):
+            return Action(REPLY, {"text": said})
+        why = "was cut off at its token limit" if not complete else "is not an action: the server ignores the grammar"
+        raise EngineError(f"the engine's answer {why}: {text[:120]!r}") from None
+
+
+class ReplyStream:
+    """The text of a reply out of its JSON, piece by piece, while the model writes it."""
+
+    _OPENING = re.compile(r'\s*\{\s*"name"\s*:\s*"reply"\s*,\s*"arguments"\s*:\s*\{\s*"text"\s*:\s*"')
+    _STRING = re.compile(r'(?:[^"\\]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\[^u])*')
+
+    def __init__(self) -> None:
+        self._raw = ""
+        self._given = 0
+
+    def feed(self, piece: str) -> str:
+        """Take what came; return the text that is new, decoded; empty while there is none, or if it is no reply."""
+        self._raw += piece
+        opening = self._OPENING.match(self._raw)
+        if opening is None:
+            return ""
+        string = self._STRING.match(self._raw, opening.end())
+        text: str = json.loads(f'"{string[0]}"', strict=False) if string else ""
+        new, self._given = text[self._given :], len(text)
+        return new

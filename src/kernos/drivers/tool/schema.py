@@ -1,0 +1,31 @@
+"""Arguments against a JSON schema, in words that a model can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from jsonschema import Draft202012Validator
+
+from kernos.kernel.types import Json, ToolSpec
+
+
+class Checked:
+    """The half of a tool that every backend shares: its declaration, and the check of arguments against it."""
+
+    def __init__(self, spec: ToolSpec) -> None:
+        self._spec = spec
+
+    @property
+    def spec(self) -> ToolSpec:
+        return self._spec
+
+    def problem(self, arguments: Mapping[str, Json]) -> str | None:
+        """What is wrong with the arguments; None if nothing."""
+        faults = sorted(self._validator.iter_errors(dict(arguments)), key=lambda fault: list(map(str, fault.path)))
+        said = [f"{'.'.join(map(str, fault.path)) or 'arguments'}: {fault.message}" for fault in faults]
+        return "; ".join(said) or None
+
+    @cached_property
+    def _validator(self) -> Draft202012Validator:
+        return Draft202012Validator(dict(self._spec.schema))

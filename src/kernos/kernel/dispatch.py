@@ -1,0 +1,156 @@
+"""The kernel's front: processes are born, get messages and answers, take turns, and are watched.
+
+    pid = await kernel.spawn("advisor", owner="customer")
+    await kernel.deliver(pid, "Can you recommend a face wash?")
+    status = await kernel.tick(pid)          # runs until the process waits or exits
+
+A process never runs twice at once: `tick` holds its turn. An error of an engine or the store leaves its call open,
+so that nothing is lost and `tick` may be called again; an error that the program does not handle ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
+
+from kernos.kernel import check
+from kernos.kernel.abi import Reply
+from kernos.kernel.errors import BadInput, EngineError, InDoubt, KernosError, LimitExceeded, ReplayDiverged, StoreError
+from kernos.kernel.grants import Station
+from kernos.kernel.journal import Entry, Journal
+from kernos.kernel.mailbox import deliver
+from kernos.kernel.monitor import Monitor
+from kernos.kernel.ports import Answer, Clock, Engine, Store, Tool
+from kernos.kernel.process import Process
+from kernos.kernel.recovery import recover
+from kernos.kernel.scheduler import Scheduler
+from kernos.kernel.trap import Trap, Waiting, open_question
+from kernos.kernel.types import Event, Status
+
+_NOT_THE_PROGRAMS = (EngineError, StoreError, InDoubt, ReplayDiverged)
+"""Errors that are not the program's to handle: its call stays open until somebody mends the cause."""
+
+
+class Kernel:
+    """Everything that a surface may do to processes; see `ports.Kernel`."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        stations: Mapping[str, Station],
+        engines: Mapping[str, Engine],
+        tools: Mapping[str, Tool],
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._release = release
+        self._journal = Journal(store)
+        self._clock = clock
+        self._stations = stations
+        self._engines = engines
+        self._trap = Trap(Monitor(tools), Scheduler(engines, clock), tools, clock)
+        self._live: dict[str, Process] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def spawn(self, employee: str, owner: str) -> str:
+        """A new process of an employee. Raises BadInput when there is no such employee."""
+        station = self._stations.get(employee)
+        if station is None:
+            raise BadInput("employee", repr(employee), " or ".join(sorted(self._stations)) or "an employee")
+        process = Process(self._clock.name(), station, self._journal, self._clock)
+        grants = [asdict(grant) for grant in station.grants.values()]
+        body = {"owner": owner, "employee": employee, "program": station.program_name, "engine": station.engine,
+                "limits": asdict(station.limits), "grants": grants}  # fmt: skip
+        await process.write(Entry("spawn", body))
+        self._live[process.pid] = process
+        return process.pid
+
+    async def deliver(self, pid: str, text: str) -> None:
+        """Put the owner's words into a process's mailbox; it gets them at its next turn."""
+        process = await self._process(pid)
+        if process.state.phase == "exited":
+            raise BadInput(f"process {pid}", "an exited process", "one that still runs or waits")
+        await deliver(process, text)
+
+    async def answer(self, pid: str, answer: Answer) -> None:
+        """Answer what a process asks a person. Raises BadInput when it asks nothing."""
+        process = await self._process(pid)
+        await self._catch_up(process)
+        if process.open is None or open_question(process.open) is None:
+            raise BadInput(f"process {pid}", "no open question", "a process that waits for a person")
+        entry = Entry("answer", {"by": answer.by, "approved": answer.approved}, {"text": answer.text})
+        process.open = replace(process.open, answer=(await process.write(entry))[0])
+
+    async def tick(self, pid: str) -> Status:
+        """Run a process until it waits or exits; a recovered one first goes through its past."""
+        process = await self._process(pid)
+        async with self._turns.setdefault(pid, asyncio.Lock()):
+            while process.state.phase != "exited":
+                if process.request is None:
+                    await self._step(process, None)
+                    continue
+                try:
+                    reply = await self._trap.call(process, process.request)
+                except _NOT_THE_PROGRAMS:
+                    raise
+                except KernosError as error:
+                    await self._step(process, error)
+                    continue
+                if isinstance(reply, Waiting):
+                    break
+                await self._step(process, reply)
+        return process.status
+
+    def question(self, pid: str) -> str | None:
+        """What a process asks a person, if it does."""
+        return open_question(self._live[pid].open) if pid in self._live else None
+
+    async def check(self, pid: str) -> list[str]:
+        """Where the live process differs from its journal (see `check.drift`)."""
+        return await check.drift(await self._process(pid), self._journal)
+
+    @asynccontextmanager
+    async def events(self, pid: str) -> AsyncIterator[asyncio.Queue[Event]]:
+        """Watch a process: a queue of what it journals and drafts from now on."""
+        process = await self._process(pid)
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        process.watchers.append(queue.put_nowait)
+        try:
+            yield queue
+        finally:
+            process.watchers.remove(queue.put_nowait)
+
+    async def close(self) -> None:
+        """Let go of engines and the store. Processes stay where their journals have them."""
+        for process in self._live.values():
+            process.close()
+        for engine in self._engines.values():
+            await engine.close()
+        await self._journal.close()
+        self._release()
+
+    async def _process(self, pid: str) -> Process:
+        if pid not in self._live:
+            self._live[pid] = await recover(pid, self._stations, self._journal, self._clock)
+        return self._live[pid]
+
+    async def _catch_up(self, process: Process) -> None:
+        """Bring a recovered process to its open call, so that an answer finds it."""
+        if process.past:
+            await self.tick(process.pid)
+
+    async def _step(self, process: Process, reply: Reply | KernosError) -> None:
+        """Give the program its reply; when it ends, in whatever way, the process exits."""
+        try:
+            if process.step(reply):
+                return
+            how, contents = "done", {"result": process.result}
+        except LimitExceeded as error:
+            how, contents = "limit", {"error": str(error)}
+        except Exception as error:  # a program is foreign code: whatever it raises ends it, never the kernel
+            how, contents = "failed", {"error": f"{type(error).__name__}: {error}"}
+        process.request = None
+        if process.state.phase != "exited":
+            await process.write(Entry("exit", {"how": how}, contents))

@@ -1,0 +1,147 @@
+"""The one error tree. Every error has a stable code and says who can mend it.
+
+    KernosError
+    ├── BadInput            K100  owner     a file, field or argument is wrong: where, what, what would be right
+    │   └── NotFound        K101  owner     a named thing (file, process, tool, model) does not exist
+    ├── LimitExceeded       K200  owner     the process has used up a limit (I5)
+    ├── ReplayDiverged      K210  owner     the program no longer makes the calls that its journal holds (I6)
+    ├── InDoubt             K220  operator  an effect was begun before a crash and may have happened (I3)
+    ├── ProgramError        K230  owner     a program broke the rules of a program, or raised
+    ├── EngineError         K300  operator  a model server failed
+    │   ├── EngineDied      K301  nobody    it went away during a call; the call may be retried
+    │   └── ModelMissing    K302  operator  the model file is not on this machine
+    ├── ToolError           K400  model     a tool ran and failed; the model is told
+    ├── StoreError          K500  operator  the journal could not be read or written
+    │   ├── JournalBroken   K501  nobody    the hash chain does not hold (I7)
+    │   └── FolderBusy      K502  operator  another kernos is at work on this folder
+    └── Unsupported         K600  operator  this backend or machine cannot do that
+
+A refusal by the monitor is not an error: verdicts are values (see `types.Verdict`).
+At the CLI every error is one red line and exit code 2.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Mender = Literal["model", "owner", "operator", "nobody"]
+
+
+class KernosError(Exception):
+    """Root of the tree. `code` never changes once published; `mender` says who can put it right."""
+
+    code: ClassVar[str] = "K000"
+    mender: ClassVar[Mender] = "nobody"
+
+
+class BadInput(KernosError):
+    """Something given to Kernos is wrong.
+
+    Args:
+        where: the file, and the field in it if there is one (`kernos.toml: employees.advisor.tools`).
+        found: what stands there.
+        right: what would be right, as a phrase that can follow "expected".
+    """
+
+    code = "K100"
+    mender = "owner"
+
+    def __init__(self, where: str, found: str, right: str) -> None:
+        super().__init__(f"{where}: found {found}; expected {right}")
+        self.where, self.found, self.right = where, found, right
+
+
+class NotFound(BadInput):
+    """A named thing does not exist."""
+
+    code = "K101"
+
+
+class LimitExceeded(KernosError):
+    """A process has no budget left for the call that it makes (I5)."""
+
+    code = "K200"
+    mender = "owner"
+
+    def __init__(self, limit: str, used: float, allowed: float) -> None:
+        super().__init__(f"limit reached: {limit}: {used:g} of {allowed:g} used")
+        self.limit, self.used, self.allowed = limit, used, allowed
+
+
+class ReplayDiverged(KernosError):
+    """A program made another call than the one in its journal (I6)."""
+
+    code = "K210"
+    mender = "owner"
+
+    def __init__(self, pid: str, seq: int, recorded: str, made: str) -> None:
+        super().__init__(f"process {pid}: call {seq} differs from the journal: recorded {recorded}, now {made}")
+        self.pid, self.seq, self.recorded, self.made = pid, seq, recorded, made
+
+
+class InDoubt(KernosError):
+    """An effect that must not be repeated was begun and has no outcome (I3)."""
+
+    code = "K220"
+    mender = "operator"
+
+
+class ProgramError(KernosError):
+    """A program raised, or awaited something that is not a system call."""
+
+    code = "K230"
+    mender = "owner"
+
+
+class EngineError(KernosError):
+    """A model server failed or answered nonsense."""
+
+    code = "K300"
+    mender: ClassVar[Mender] = "operator"
+
+
+class EngineDied(EngineError):
+    """The model server went away during a call. Nothing was said by it that counts."""
+
+    code = "K301"
+    mender: ClassVar[Mender] = "nobody"
+
+
+class ModelMissing(EngineError):
+    """The weights are not on this machine."""
+
+    code = "K302"
+
+
+class ToolError(KernosError):
+    """A tool ran and failed; its message goes to the model."""
+
+    code = "K400"
+    mender = "model"
+
+
+class StoreError(KernosError):
+    """The journal could not be read or written."""
+
+    code = "K500"
+    mender: ClassVar[Mender] = "operator"
+
+
+class JournalBroken(StoreError):
+    """A journal row is not what its hash says (I7)."""
+
+    code = "K501"
+    mender: ClassVar[Mender] = "nobody"
+
+
+class FolderBusy(StoreError):
+    """Another kernos holds this folder."""
+
+    code = "K502"
+
+
+class Unsupported(KernosError):
+    """This backend or machine cannot do what was asked; it never approximates."""
+
+    code = "K600"
+    mender = "operator"

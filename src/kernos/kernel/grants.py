@@ -1,0 +1,43 @@
+"""What an employee may do. Deny by default (I9): a tool or engine that is not here is not there.
+
+A `Station` is an employee's place in the kernel: which program it runs, on which engine, with which tools.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kernos.kernel.limits import Limits
+from kernos.kernel.ports import Program
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Leave to call one tool; with `ask`, only after a person agreed to the call."""
+
+    tool: str
+    ask: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A kind of statement that must have a source: what `pattern` finds in a text for the owner stands word for word
+    in what a tool returned or the owner said. `what` names it in the refusal ("a product", "a price")."""
+
+    what: str
+    pattern: re.Pattern[str]
+
+
+@dataclass(frozen=True)
+class Station:
+    """One employee as the kernel knows it."""
+
+    slug: str
+    program_name: str
+    program: Program
+    engine: str
+    grants: Mapping[str, Grant] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+    limits: Limits = Limits()

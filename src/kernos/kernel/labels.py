@@ -1,0 +1,169 @@
+"""Where values come from: the label algebra, and the search for a value's source in what a process has read.
+
+`Sources` remembers what the owner said and what tools returned, each with its place in the journal. The monitor asks it
+`said` (which values of a parameter has the owner expressed?) and `returned` (did a tool return this value?).
+
+Two texts are compared after one normalisation: Unicode NFKC, case folded, runs of white space, hyphens and underscores
+made one space. Numbers are found as digits, Chinese numerals and English number words. In a vocabulary the longest
+alias wins ("混合干皮" hides "干皮"), Latin words match whole, and a mention under a negation ("not dry", "不是干皮")
+takes its value back. Of what was said at different times about one parameter the last counts: people correct
+themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from kernos.kernel.limits import EVIDENCE_CHARS
+from kernos.kernel.numerals import Number, numbers
+from kernos.kernel.types import Json, Label, Parameter, Source
+
+_NEGATION = re.compile(
+    r"(?:不是|并非|不要|不想要|别给我|没有|\bnot(?: a| an| really| for)?|n't(?: have| want)?|\bno|\bwithout) ?$"
+)
+
+
+def normalise(text: str) -> str:
+    """The form in which texts are compared."""
+    return re.sub(r"[\s\-_‐-―]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def join(labels: Iterable[Label]) -> Label:
+    """The label of a value made of others: all their sources, only the readers that all allow."""
+    sources: frozenset[Source] = frozenset()
+    readers: frozenset[str] | None = None
+    for label in labels:
+        sources |= label.sources
+        if label.readers is not None:
+            readers = label.readers if readers is None else readers & label.readers
+    return Label(sources, readers)
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A piece of what a source says, as evidence; `text` is in normalised form."""
+
+    source: Source
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.source.name} at {self.source.place}: “{self.text[:EVIDENCE_CHARS]}”"
+
+
+def leaves(value: Json, name: str = "") -> Iterator[tuple[str, Json]]:
+    """Every scalar in a JSON value, with the nearest field name above it."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from leaves(part, str(key))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from leaves(part, name)
+    elif value is not None:
+        yield name, value
+
+
+def _bounded(alias: str) -> str:
+    """A pattern for an alias; where it begins or ends with a Latin letter or digit, only at a word's edge."""
+    head = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", alias) else ""
+    tail = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", alias) else ""
+    return head + re.escape(alias) + tail
+
+
+@lru_cache(maxsize=256)
+def _lexicon(vocabulary: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[re.Pattern[str], dict[str, str]]:
+    values = {normalise(alias): value for value, aliases in vocabulary for alias in (value, *aliases)}
+    longest_first = sorted(values, key=len, reverse=True)
+    return re.compile("|".join(map(_bounded, longest_first)) or r"(?!)"), values
+
+
+def mentions(parameter: Parameter, text: str) -> Iterator[tuple[str, str, bool]]:
+    """The vocabulary's values in a normalised text: value, quote, and whether it is under a negation."""
+    pattern, values = _lexicon(tuple((value, tuple(aliases)) for value, aliases in parameter.aliases.items()))
+    for match in pattern.finditer(text):
+        yield values[match[0]], match[0], bool(_NEGATION.search(text[: match.start()]))
+
+
+class Sources:
+    """What one process has read. Rebuilt from the journal, never saved; changed only through `heard` and `learned`."""
+
+    def __init__(self) -> None:
+        self._words: list[tuple[Source, str]] = []
+        self._data: dict[str, Quote] = {}
+        self._fields: dict[str, dict[Json, None]] = {}
+        self._texts: list[str] = []
+
+    def heard(self, source: Source, text: str) -> None:
+        """The owner said this."""
+        self._words.append((source, normalise(text)))
+
+    def learned(self, source: Source, value: Json) -> None:
+        """A tool returned this."""
+        for name, leaf in leaves(value):
+            text = normalise(str(leaf))
+            self._data.setdefault(text, Quote(Source(source.kind, source.name, f"{source.place}.{name}"), text))
+            self._fields.setdefault(name, {})[leaf] = None
+            self._texts.append(text)
+
+    def said(self, parameter: Parameter, schema: Json, siblings: tuple[str, ...] = ()) -> dict[Json, Quote]:
+        """The values of a parameter that the owner has expressed, with the quotes; empty if none.
+
+        `siblings` are the units of other parameters: a number with one of those is not meant here.
+        """
+        if parameter.aliases:
+            return self._chosen(parameter)
+        if schema.get("type") in ("integer", "number"):
+            return self._counted(parameter, schema, siblings)
+        return {}
+
+    def _chosen(self, parameter: Parameter) -> dict[Json, Quote]:
+        taken_back: set[str] = set()
+        for source, text in reversed(self._words):
+            found: dict[Json, Quote] = {}
+            for value, quote, negated in mentions(parameter, text):
+                if negated:
+                    taken_back.add(value)
+                elif value not in taken_back:
+                    found[value] = Quote(source, quote)
+            if found := {value: quote for value, quote in found.items() if value not in taken_back}:
+                return found
+        return {}
+
+    def _counted(self, parameter: Parameter, schema: Json, siblings: tuple[str, ...]) -> dict[Json, Quote]:
+        low, high = schema.get("minimum", float("-inf")), schema.get("maximum", float("inf"))
+        bare: dict[Json, Quote] = {}
+        for source, text in reversed(self._words):
+            fitting = [number for number in numbers(text) if low <= number.value <= high and _whole(number, schema)]
+            own = {number.value: Quote(source, number.text) for number in fitting if number.beside(parameter.units)}
+            if own:
+                return own
+            free = (number for number in fitting if not (number.vague or number.beside(siblings)))
+            bare |= {number.value: Quote(source, number.text) for number in free}
+        return bare
+
+    def spoken(self, value: str) -> Quote | None:
+        """Where the owner said this text, word for word after normalisation."""
+        wanted = normalise(value)
+        pattern = re.compile(_bounded(wanted))
+        hits = (Quote(source, wanted) for source, text in reversed(self._words) if wanted and pattern.search(text))
+        return next(hits, None)
+
+    def returned(self, value: Json) -> Quote | None:
+        """Which tool returned exactly this value, in which field."""
+        return self._data.get(normalise(str(value)))
+
+    def within(self, span: str) -> bool:
+        """Whether a tool's result holds this piece of text, or the owner said it."""
+        wanted = normalise(span)
+        return any(wanted in text for text in self._texts) or self.spoken(span) is not None
+
+    def field(self, name: str) -> list[Json]:
+        """The values that tools have returned in fields of this name, oldest first."""
+        return list(self._fields.get(name, ()))
+
+
+def _whole(number: Number, schema: Json) -> bool:
+    return schema["type"] != "integer" or isinstance(number.value, int)

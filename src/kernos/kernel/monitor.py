@@ -1,0 +1,161 @@
+"""The reference monitor: may this call happen? It decides outside the model, before anything is done (I4, I9).
+
+`Monitor.judge` answers with a verdict, the first of these that applies:
+    grant      the employee holds no grant for the engine or tool             deny
+    schema     the arguments are not of the tool's form                       deny
+    source     an argument has not the source that its parameter demands      deny, naming what a person must say
+    claim      a text for the owner states what has no source                 deny
+    approval   the grant wants a person to agree                              ask
+    granted    none of these                                                  allow, with the evidence
+
+`Monitor.offers` says the same beforehand, as schemas: a parameter that demands a source is narrowed to the values that
+have one, so that a grammar made of it cannot choose another. What is offered is judged again when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kernos.kernel.abi import Generate, Invoke, Request, Send
+from kernos.kernel.grants import Station
+from kernos.kernel.labels import Quote, Sources
+from kernos.kernel.limits import OFFERED_VALUES
+from kernos.kernel.ports import Tool
+from kernos.kernel.types import Allow, Ask, Deny, Json, Parameter, ToolSpec, Verdict
+
+
+class Monitor:
+    """Decides; holds no state of its own."""
+
+    def __init__(self, tools: Mapping[str, Tool]) -> None:
+        self._tools = tools
+
+    def judge(self, station: Station, sources: Sources, request: Request) -> Verdict:
+        """The verdict on one request of an employee's process that has read `sources`."""
+        match request:
+            case Generate():
+                return self._generate(station, request)
+            case Invoke():
+                return self._invoke(station, sources, request)
+            case Send():
+                return self._send(station, sources, request)
+            case _:
+                return Allow("every process may")
+
+    def offers(self, station: Station, sources: Sources, names: Sequence[str]) -> dict[str, Json]:
+        """The argument schemas of the named tools, narrowed to what has a source now.
+
+        A tool that needs a value from data is left out while no tool has returned one.
+        """
+        granted = {name: self._tools[name].spec for name in names if name in station.grants}
+        return {name: _narrowed(spec, sources) for name, spec in granted.items() if _possible(spec, sources)}
+
+    def _generate(self, station: Station, request: Generate) -> Verdict:
+        strange = [name for name in request.tools if name not in station.grants]
+        if strange:
+            return Deny("grant", f"{station.slug} is not granted: {', '.join(strange)}")
+        return Allow("granted")
+
+    def _invoke(self, station: Station, sources: Sources, request: Invoke) -> Verdict:
+        grant = station.grants.get(request.tool)
+        tool = self._tools.get(request.tool)
+        if grant is None or tool is None:
+            return Deny("grant", f"{station.slug} is not granted the tool {request.tool}")
+        if problem := tool.problem(request.arguments):
+            return Deny("schema", problem)
+        evidence, unfounded = _sourced(tool.spec, sources, request.arguments)
+        if unfounded:
+            return _refusal(tool.spec, sources, unfounded)
+        if grant.ask:
+            return Ask("approval", f"{station.slug} wants to call {request.tool}", evidence)
+        return Allow("granted", evidence)
+
+    def _send(self, station: Station, sources: Sources, request: Send) -> Verdict:
+        for claim in station.claims:
+            for match in claim.pattern.finditer(request.text):
+                if not sources.within(match[0]):
+                    return Deny("claim", f"“{match[0]}” is {claim.what} that no tool returned: do not mention it")
+        return Allow("every process may")
+
+
+def _schema(spec: ToolSpec, name: str) -> Json:
+    return spec.schema.get("properties", {}).get(name, {})
+
+
+def _siblings(spec: ToolSpec, name: str) -> tuple[str, ...]:
+    return tuple(unit for other, rule in spec.parameters.items() if other != name for unit in rule.units)
+
+
+def _quote(spec: ToolSpec, sources: Sources, name: str, value: Json) -> Quote | None:
+    """The source of one argument, if it has the one that its parameter demands."""
+    rule = spec.rule(name)
+    if rule.source == "data":
+        return sources.returned(value)
+    said = sources.said(rule, _schema(spec, name), _siblings(spec, name))
+    if rule.aliases or isinstance(value, int | float):
+        return said.get(value)
+    return sources.spoken(value) if isinstance(value, str) else None
+
+
+def _sourced(spec: ToolSpec, sources: Sources, arguments: Mapping[str, Json]) -> tuple[dict[str, str], dict[str, Json]]:
+    """The evidence for the arguments that need a source, and those arguments that have none."""
+    evidence: dict[str, str] = {}
+    unfounded: dict[str, Json] = {}
+    for name, value in arguments.items():
+        if spec.rule(name).source == "any" or value is None:
+            continue
+        for part in value if isinstance(value, list) else [value]:
+            quote = _quote(spec, sources, name, part)
+            if quote is None:
+                unfounded[name] = part
+            else:
+                evidence[name] = str(quote)
+    return evidence, unfounded
+
+
+def _refusal(spec: ToolSpec, sources: Sources, unfounded: Mapping[str, Json]) -> Deny:
+    """Deny, in words that a model can act on: what to ask for, what was said instead, what to look up first."""
+    missing, hints = [], []
+    for name, value in unfounded.items():
+        rule = spec.rule(name)
+        said = sources.said(rule, _schema(spec, name), _siblings(spec, name))
+        if rule.source == "data":
+            hints.append(f"{name}: no tool has returned {value!r}; look it up first")
+        elif said:
+            stated = ", ".join(f"“{quote.text}”, which is {value!r}" for value, quote in said.items())
+            hints.append(f"{name}: not {value!r}: the customer said {stated}")
+        else:
+            missing.append(name)
+    if missing:
+        hints.insert(0, f"ask the customer for: {', '.join(missing)}")
+    return Deny("source", "; ".join(hints), tuple(missing))
+
+
+def _possible(spec: ToolSpec, sources: Sources) -> bool:
+    needed = (name for name in spec.schema.get("required", ()) if spec.rule(name).source == "data")
+    return all(sources.field(name) for name in needed)
+
+
+def _narrowed(spec: ToolSpec, sources: Sources) -> Json:
+    """The tool's schema, each parameter that demands a source narrowed to the values that have it.
+
+    One that may be left out and has none is left out.
+    """
+    properties = dict(spec.schema.get("properties", {}))
+    for name, schema in list(properties.items()):
+        rule = spec.rule(name)
+        values: list[Json] = []
+        if rule.source == "user":
+            values = list(sources.said(rule, schema, _siblings(spec, name)))
+        elif rule.source == "data":
+            values = sources.field(name)
+        if values:
+            properties[name] = {"enum": values[-OFFERED_VALUES:]}
+        elif rule.source != "any" and name not in spec.schema.get("required", ()) and _countable(rule, schema):
+            del properties[name]
+    return {**spec.schema, "properties": properties}
+
+
+def _countable(rule: Parameter, schema: Json) -> bool:
+    """Whether `Sources.said` can list a parameter's values: free text it can only look up."""
+    return rule.source == "data" or bool(rule.aliases) or schema.get("type") in ("integer", "number")

@@ -1,0 +1,239 @@
+"""The values that cross between rooms: frozen, and each has one JSON form.
+
+Read in this order: `Message` (what is said), `ToolSpec` (what can be done), `Label` (where a value came from),
+`Verdict` (what the monitor decided), `Record` (what the journal keeps), `Status` (what an operator sees),
+`Event` (what a surface may watch).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+Json: TypeAlias = Any
+"""A JSON value. mypy has no recursive alias that is pleasant at call sites; `canonical` rejects what is not JSON."""
+Role = Literal["system", "user", "assistant", "tool"]
+EffectKind = Literal["reads", "writes", "sends", "pays", "destroys"]
+SourceRule = Literal["user", "data", "any"]
+SourceKind = Literal["owner", "system", "tool", "model"]
+Phase = Literal["ready", "running", "waiting", "exited"]
+RecordKind = Literal["spawn", "message", "intent", "answer", "outcome", "exit"]
+
+REPLY = "reply"
+"""The name of the action by which a model speaks instead of calling a tool."""
+
+
+def canonical(value: Json) -> bytes:
+    """The one byte form of a JSON value: sorted keys, no spaces, UTF-8. Hashes are taken of this."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a model chose: a tool's name, or `REPLY` with the argument `text`."""
+
+    name: str
+    arguments: Mapping[str, Json]
+
+    @property
+    def text(self) -> str:
+        return str(self.arguments.get("text", "")) if self.name == REPLY else ""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a context. An assistant's message is an action; a tool's names the tool."""
+
+    role: Role
+    text: str = ""
+    action: Action | None = None
+    tool: str = ""
+
+    def to_json(self) -> Json:
+        action = {"name": self.action.name, "arguments": dict(self.action.arguments)} if self.action else None
+        parts = {"role": self.role, "text": self.text, "action": action, "tool": self.tool}
+        return {name: part for name, part in parts.items() if part}
+
+    @staticmethod
+    def from_json(value: Json) -> Message:
+        action = Action(**value["action"]) if "action" in value else None
+        return Message(value["role"], value.get("text", ""), action, value.get("tool", ""))
+
+    @cached_property
+    def content(self) -> bytes:
+        return canonical(self.to_json())
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.content)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What the monitor and the employee know of a tool's parameter beside its JSON schema.
+
+    `aliases` is the declared vocabulary: for each value the words by which a person expresses it.
+    `units` are the words that follow or precede a number of this kind; `question` asks for it, by language.
+    """
+
+    source: SourceRule = "any"
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    units: tuple[str, ...] = ()
+    question: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A tool as the kernel and the model see it; its driver keeps the rest.
+
+    `schema` is a JSON schema of type object; `parameters` holds our rules for those parameters that have any.
+    """
+
+    name: str
+    description: str
+    schema: Mapping[str, Json]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    effects: frozenset[EffectKind] = frozenset({"reads"})
+    idempotent: bool = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be run again when nobody knows whether it ran (I3)."""
+        return self.idempotent or self.effects <= {"reads"}
+
+    def rule(self, parameter: str) -> Parameter:
+        return self.parameters.get(parameter, Parameter())
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """One origin of a value: its kind, its name (person, tool), its place (journal sequence, field)."""
+
+    kind: SourceKind
+    name: str
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where a value came from, and who may see it (None: anyone)."""
+
+    sources: frozenset[Source] = frozenset()
+    readers: frozenset[str] | None = None
+
+    def to_json(self) -> Json:
+        readers = sorted(self.readers) if self.readers is not None else None
+        return {"sources": [[s.kind, s.name, s.place] for s in sorted(self.sources)], "readers": readers}
+
+    @staticmethod
+    def from_json(value: Json) -> Label:
+        readers = value["readers"]
+        return Label(
+            frozenset(Source(*source) for source in value["sources"]),
+            frozenset(readers) if readers is not None else None,
+        )
+
+
+@dataclass(frozen=True)
+class Allow:
+    """The call may happen. `evidence` says for each judged argument what its source is, with a quote."""
+
+    rule: str
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A person must agree first."""
+
+    rule: str
+    reason: str
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Deny:
+    """The call does not happen. `reason` is written for the model; `missing` names what a person must say first."""
+
+    rule: str
+    reason: str
+    missing: tuple[str, ...] = ()
+
+
+Verdict = Allow | Ask | Deny
+
+
+def verdict_to_json(verdict: Verdict) -> Json:
+    parts = asdict(verdict).items()
+    plain = {name: list(part) if isinstance(part, tuple) else part for name, part in parts if part}
+    return {"is": type(verdict).__name__.lower(), **plain}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a process's journal. `hash` covers all other fields; `previous` is the hash of the row before."""
+
+    pid: str
+    seq: int
+    kind: RecordKind
+    body: Mapping[str, Json]
+    at: float
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `ps` shows of a process: the small part of its folded state, kept beside its journal as an index."""
+
+    pid: str
+    owner: str
+    employee: str
+    program: str
+    phase: Phase
+    why: str
+    calls: int
+    tokens: int
+    seconds: float
+    seq: int
+    hash: str
+    born: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What an engine returned: the action, and what it cost.
+
+    Tokens are counted by the engine; `cached` are prompt tokens that it did not have to compute. `queued` and
+    `seconds` are wall time, in seconds, before and in the engine.
+    """
+
+    action: Action
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    seconds: float = 0.0
+    queued: float = 0.0
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a surface may show at once: a journaled record with its contents, or a piece of a reply's draft.
+
+    `redraft` says that the pieces so far are void: the model begins again.
+    """
+
+    pid: str
+    kind: Literal["record", "draft", "redraft"]
+    record: Record | None = None
+    text: str = ""

@@ -1,0 +1,1 @@
+"""The command line: `main` dispatches, each other file holds the commands of one concern."""

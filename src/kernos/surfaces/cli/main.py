@@ -1,0 +1,95 @@
+"""The `kernos` command: a table of commands, each loaded when it is called, and one way for errors to end.
+
+Exit codes: 0 done, 1 looked and found something wrong (`check`, `audit verify`), 2 an error, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from kernos.kernel.errors import KernosError
+from kernos.surfaces.cli.system import System
+
+COMMANDS = {
+    "init": ("folder", "Make a working company folder."),
+    "check": ("folder", "Validate a company folder: what is wrong, and where."),
+    "chat": ("work", "Talk with an employee."),
+    "run": ("work", "Give an employee one task, or run its program to the end."),
+    "resume": ("work", "Go on with a process from its journal."),
+    "ps": ("look", "List processes."),
+    "log": ("look", "Show what a process did, call by call."),
+    "audit": ("look", "Verify the journal's hash chains."),
+    "model": ("models", "List, pull and remove models."),
+}
+
+
+class _Lazy(click.Group):
+    """Knows its commands by name and one line; loads one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"kernos.surfaces.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="kernos", message="kernos %(version)s")
+def cli() -> None:
+    """Kernos, a model operating system: employees run as processes, and every model call and tool call goes through
+    one kernel that decides, records and meters it.
+
+    \b
+    Examples:
+      kernos model pull default            get the default model (1.1 GB)
+      kernos init shop && kernos chat shop start a company and talk to its employee
+      kernos ps                            what ran here, and what it cost
+      kernos log PID                       every call of a process, with its decision
+    """
+
+
+def run(system: System) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        result = cli.main(standalone_mode=False, obj=system)
+        return result if isinstance(result, int) else 0
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("", err=True)
+        return 130
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KernosError as error:
+        return _fail(str(error), error.code)
+    except click.ClickException as error:
+        return _fail(error.format_message())
+
+
+def _fail(message: str, code: str = "") -> int:
+    line = " ".join(message.split())
+    click.secho(f"kernos: {line}" + (f" [{code}]" if code else ""), fg="red", err=True)
+    return 2

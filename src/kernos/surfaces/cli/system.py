@@ -1,0 +1,71 @@
+"""What the command line needs from boot, which hands it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from kernos.kernel.errors import KernosError
+from kernos.kernel.ports import Kernel, Ledger
+
+if TYPE_CHECKING:
+    from kernos.userland.company.folder import Company
+
+
+class Model(Protocol):
+    """A model in the catalogue; `size` in bytes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def licence(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+
+
+class ModelStatus(Protocol):
+    """How a model stands on this machine; `partial` are the bytes of a pull that was broken off."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def path(self) -> Path | None: ...
+    @property
+    def partial(self) -> int: ...
+
+
+class Progress(Protocol):
+    """How far a pull is, in bytes, and what it is doing."""
+
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def note(self) -> str: ...
+
+
+class Shelf(Protocol):
+    """The models on this machine."""
+
+    def list(self) -> Sequence[ModelStatus]: ...
+    def pull(self, name: str, progress: Callable[[Progress], None], local: Path | None = None) -> Path: ...
+    def remove(self, name: str) -> None: ...
+
+
+class System(Protocol):
+    """Everything that can be opened, by folder."""
+
+    @property
+    def shelf(self) -> Shelf: ...
+    def company(self, place: Path) -> Company: ...
+    def faults(self, place: Path) -> Sequence[KernosError]: ...
+    def missing(self, place: Path) -> Sequence[str]: ...
+    async def kernel(self, place: Path) -> Kernel: ...
+    async def ledger(self, place: Path) -> Ledger: ...
+    def template(self, name: str) -> Path: ...

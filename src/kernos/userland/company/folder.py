@@ -1,0 +1,166 @@
+"""A whole company, from the texts of its folder: what there is, what is wrong, what was asked for and not granted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kernos.kernel.types import Json, ToolSpec
+from kernos.kernel.types import Parameter as Rule
+from kernos.userland.company import sidecar
+from kernos.userland.company.markdown import Agent, Reader, Skill, Task
+from kernos.userland.company.problems import Problem, nearest
+from kernos.userland.company.sidecar import Employee, Sidecar, SqlTool
+
+_PLACES = {kind: re.compile(rf"(?:.*/)?{folder}/([^/]+)/{file}") for kind, folder, file in (
+    ("agent", "agents", r"AGENTS\.md"), ("skill", "skills", r"SKILL\.md"), ("task", "tasks", r"TASK\.md"))}  # fmt: skip
+SKILL_TOOLS = ("load_skill", "read_skill_resource")
+"""Tools that every employee with skills has: they only read the company's skills."""
+
+
+@dataclass(frozen=True)
+class Company:
+    """A company as its folder has it. `notes` are not errors: they say what was asked for and is not granted."""
+
+    name: str
+    agents: Mapping[str, Agent]
+    skills: Mapping[str, Skill]
+    tasks: Mapping[str, Task]
+    sidecar: Sidecar
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    def employee(self, slug: str) -> Employee:
+        """What the side-car gives to an agent; nothing if it does not name it."""
+        return self.sidecar.employees.get(slug, Employee())
+
+
+def read(files: Mapping[str, str]) -> Company:
+    """The company in these files, path to text. It never fails: what is wrong stands in `problems`."""
+    reader = Reader()
+    agents: dict[str, Agent] = {}
+    skills: dict[str, Skill] = {}
+    tasks: dict[str, Task] = {}
+    name = ""
+    for path, text in sorted(files.items()):
+        if path == "COMPANY.md":
+            name = str(reader.document(path, text).fields.get("name") or "")
+        elif match := _PLACES["agent"].fullmatch(path):
+            agents[match[1]] = reader.agent(match[1], reader.document(path, text))
+        elif match := _PLACES["skill"].fullmatch(path):
+            skills[match[1]] = reader.skill(match[1], reader.document(path, text))
+        elif match := _PLACES["task"].fullmatch(path):
+            tasks[match[1]] = reader.task(match[1], reader.document(path, text))
+    car, faults = sidecar.parse(files)
+    problems = [*reader.problems, *faults, *_references(agents, car)]
+    if not agents:
+        problems.append(Problem("agents/", "no employee", "agents/<slug>/AGENTS.md (kernos init makes one)"))
+    return Company(name, agents, skills, tasks, car, tuple(problems), tuple(_notes(agents, skills, tasks, car)))
+
+
+def read_single(path: str, text: str) -> Company:
+    """A company of one: a Claude or Copilot sub-agent file."""
+    reader = Reader()
+    file = re.split(r"[/\\]", path)[-1]
+    slug = re.sub(r"(\.agent)?\.md$", "", file)
+    agent = reader.agent(slug, reader.document(file, text))
+    notes = tuple(_notes({slug: agent}, {}, {}, Sidecar()))
+    return Company(agent.name, {slug: agent}, {}, {}, Sidecar(), tuple(reader.problems), notes)
+
+
+def _references(agents: Mapping[str, Agent], car: Sidecar) -> Iterator[Problem]:
+    """Names in the side-car that name nothing."""
+    for slug, employee in car.employees.items():
+        at = f"{sidecar.FILE}: employees.{slug}"
+        if slug not in agents:
+            yield Problem(at, "no such agent", nearest(slug, agents, "the name of a folder under agents/"))
+        if employee.engine and employee.engine not in car.engines:
+            right = nearest(employee.engine, car.engines, "a table under [engines]")
+            yield Problem(f"{at}.engine", repr(employee.engine), right)
+        for tool in employee.tools:
+            if tool not in car.tools:
+                yield Problem(f"{at}.tools", repr(tool), nearest(tool, car.tools, "a table under [tools]"))
+        for tool in set(employee.ask) - set(employee.tools):
+            yield Problem(f"{at}.ask", repr(tool), nearest(tool, employee.tools, "one of its tools"))
+    for name, declared in car.tools.items():
+        if isinstance(declared, SqlTool):
+            yield from _sql(f"{sidecar.FILE}: tools.{name}", declared, car)
+
+
+def _sql(at: str, tool: SqlTool, car: Sidecar) -> Iterator[Problem]:
+    if tool.data not in car.data:
+        yield Problem(f"{at}.data", repr(tool.data), nearest(tool.data, car.data, "a table under [data]"))
+    for name, parameter in tool.parameters.items():
+        where = f"{at}.parameters.{name}"
+        if parameter.vocabulary and parameter.vocabulary not in car.vocabulary:
+            right = nearest(parameter.vocabulary, car.vocabulary, "a table under [vocabulary]")
+            yield Problem(f"{where}.vocabulary", repr(parameter.vocabulary), right)
+        if not re.search(rf":{re.escape(name)}\b", tool.query):
+            yield Problem(f"{at}.query", f"no :{name}", "every parameter in the query")
+    for name in set(re.findall(r"(?<!:):([a-zA-Z_]\w*)", tool.query)) - set(tool.parameters):
+        yield Problem(f"{at}.query", f":{name}", nearest(name, tool.parameters, "a parameter of the tool"))
+
+
+def _notes(
+    agents: Mapping[str, Agent], skills: Mapping[str, Skill], tasks: Mapping[str, Task], car: Sidecar
+) -> Iterator[str]:
+    """What the company's own files ask for and do not get."""
+    for slug, agent in agents.items():
+        granted = {*car.employees.get(slug, Employee()).tools, *SKILL_TOOLS}
+        yield from (
+            f"{agent.path}: asks for the tool {tool}: not granted" for tool in agent.tools if tool not in granted
+        )
+        for name in agent.skills:
+            skill = skills.get(name)
+            if skill is None:
+                yield f"{agent.path}: asks for the skill {name}: not in this folder"
+                continue
+            strange = (tool for tool in skill.tools if tool not in granted)
+            yield from (f"{skill.path}: asks for the tool {tool}: not granted to {slug}" for tool in strange)
+        if agent.reports_to and agent.reports_to not in agents:
+            yield f"{agent.path}: reports to {agent.reports_to}: no such agent"
+    for task in tasks.values():
+        if task.assignee and task.assignee not in agents:
+            yield f"{task.path}: assigned to {task.assignee}: no such agent"
+
+
+def instructions(agent: Agent, company: Company) -> str:
+    """The system message of an employee: its own words, then its skills by name and description."""
+    parts = [agent.instructions]
+    known = [company.skills[name] for name in agent.skills if name in company.skills]
+    if known:
+        lines = "\n".join(f"- {skill.name}: {skill.description}" for skill in known)
+        parts.append(f"# Skills\nLoad a skill with load_skill before you use it.\n{lines}")
+    return "\n\n".join(parts)
+
+
+def sql_spec(name: str, tool: SqlTool, vocabulary: Mapping[str, Mapping[str, list[str]]]) -> ToolSpec:
+    """The kernel's view of a tool that the side-car declares as a query."""
+    properties: dict[str, Json] = {}
+    rules: dict[str, Rule] = {}
+    for key, parameter in tool.parameters.items():
+        words = vocabulary.get(parameter.vocabulary, {})
+        properties[key] = _property(parameter, list(words))
+        aliases = {value: tuple(said) for value, said in words.items()}
+        rules[key] = Rule(parameter.source, aliases, tuple(parameter.units), parameter.question)
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": [key for key, parameter in tool.parameters.items() if not parameter.optional],
+        "additionalProperties": False,
+    }
+    return ToolSpec(name, tool.description, schema, rules, frozenset({"reads"}), True)
+
+
+def _property(parameter: sidecar.Parameter, values: list[str]) -> Json:
+    """A parameter's JSON schema."""
+    enum = parameter.enum or values
+    parts = {
+        "type": parameter.type,
+        "description": parameter.description,
+        "enum": enum,
+        "minimum": parameter.minimum,
+        "maximum": parameter.maximum,
+    }
+    return {key: part for key, part in parts.items() if part not in (None, "", [])}

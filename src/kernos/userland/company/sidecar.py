@@ -1,0 +1,274 @@
+"""`kernos.toml`, the side-car: everything of ours about a company, so that its own files stay as published.
+
+The models below are the reference of the format (`docs/reference/kernos-toml.md` is written from them). Unknown keys
+are errors, with the nearest right one.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from kernos.kernel.errors import BadInput, NotFound
+from kernos.kernel.types import Json, SourceRule
+from kernos.userland.company.problems import Problem, nearest
+
+FILE = "kernos.toml"
+Texts = dict[str, str]
+"""A text in several languages: {en = "...", zh = "..."}."""
+
+
+class Section(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class JournalSection(Section):
+    """Where the journal is kept. `power` survives a power cut, `crash` only the death of Kernos, and is faster."""
+
+    path: str = Field(".kernos/journal.db", description="the SQLite file, from the folder")
+    durability: Literal["power", "crash"] = "power"
+
+
+class EmbeddedEngine(Section):
+    """llama.cpp on this machine, in a child process."""
+
+    driver: Literal["embedded"] = "embedded"
+    model: str = Field("default", description="a name from `kernos model list`, or the path of a .gguf file")
+    context: int = Field(8192, ge=512, description="tokens of context of one slot")
+    slots: int = Field(1, ge=1, description="calls decoded at once")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: one for each core")
+    port: int = Field(0, ge=0, le=65535, description="a fixed loopback port; 0: any free one")
+
+
+class OpenAIEngine(Section):
+    """Any OpenAI-compatible server."""
+
+    driver: Literal["openai"]
+    url: str = Field(description="the base URL, up to and with /v1")
+    model: str = Field("", description="the server's name for the model; empty: the first that it lists")
+    key_env: str = Field("", description="the environment variable that holds the API key")
+    calls: Literal["auto", "native", "grammar"] = Field("auto", description="how tools are used")
+    context: int = Field(8192, ge=512, description="tokens of context")
+    slots: int = Field(4, ge=1, description="calls at once")
+
+
+class ScriptedEngine(Section):
+    """Plays actions from a JSON file: for tests and demonstrations."""
+
+    driver: Literal["scripted"]
+    script: str = Field(description='a JSON list of {"name": ..., "arguments": {...}}, from the folder')
+    context: int = Field(8192, ge=512, description="tokens of context")
+
+
+Engine = Annotated[EmbeddedEngine | OpenAIEngine | ScriptedEngine, Field(discriminator="driver")]
+
+
+class Data(Section):
+    """A data source. It is opened for reading only."""
+
+    driver: Literal["sqlite"] = "sqlite"
+    path: str = Field(description="the database file, from the folder")
+    seed: str = Field("", description="an SQL script that makes the database when it is not there")
+
+
+class Parameter(Section):
+    """A parameter of a tool: its JSON schema, and where its value may come from."""
+
+    type: Literal["string", "integer", "number", "boolean"] = "string"
+    description: str = ""
+    enum: list[str | int] = []
+    minimum: float | None = None
+    maximum: float | None = None
+    optional: bool = False
+    source: SourceRule = Field("any", description="user: the person said it; data: a tool returned it; any")
+    vocabulary: str = Field("", description="a table under [vocabulary]: the values, and the words for each")
+    units: list[str] = Field([], description="words beside a number of this kind")
+    question: Texts = Field({}, description="how to ask the person for it, by language")
+
+
+class SqlTool(Section):
+    """One query on a data source, with :name for each parameter."""
+
+    driver: Literal["sql"]
+    data: str = Field(description="a table under [data]")
+    description: str
+    query: str
+    parameters: dict[str, Parameter] = {}
+    say: Texts = Field({}, description="what the person hears, by language, with {column}s of the first record")
+    empty: Texts = Field({}, description="what the person hears when no record was found")
+
+
+class PythonTool(Section):
+    """A function made a tool by @kernos.tool."""
+
+    driver: Literal["python"]
+    function: str = Field(description="file.py:name, from the folder")
+
+
+Tool = Annotated[SqlTool | PythonTool, Field(discriminator="driver")]
+
+
+class Claim(Section):
+    """A kind of statement that an employee may make only from a source: what the pattern finds in a text for the
+    owner must stand in what a tool returned or the owner said."""
+
+    what: str = Field(description="its name in a refusal, such as “a product”")
+    pattern: str = Field(description="a regular expression")
+
+    @field_validator("pattern")
+    @classmethod
+    def compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"a regular expression ({error})") from None
+        return pattern
+
+
+class Limits(Section):
+    """What one process may use in its life."""
+
+    tokens: int = Field(200_000, ge=1)
+    calls: int = Field(2_000, ge=1)
+    seconds: float = Field(3_600.0, gt=0, strict=False, description="time in engines and tools")
+
+
+class Employee(Section):
+    """What one agent of the company is given. What is not here, it does not have."""
+
+    engine: str = Field("", description="a table under [engines]; empty: the first")
+    program: str = Field("", description="file.py:name of a @kernos.program; empty: the employee loop")
+    tools: list[str] = Field([], description="tables under [tools] that it may call")
+    ask: list[str] = Field([], description="those of its tools that a person must agree to, call by call")
+    claims: list[Claim] = []
+    limits: Limits = Limits()
+
+
+class Networks(Section):
+    """Which addresses engines may have. In sovereign mode no other is ever reached."""
+
+    sovereign: bool = True
+    allow: list[str] = Field(["127.0.0.0/8", "::1/128"], description="networks in CIDR form")
+
+
+class Sidecar(Section):
+    """The whole file."""
+
+    include: list[str] = Field([], description="other TOML files of the folder whose tables are added to these")
+    journal: JournalSection = JournalSection()
+    engines: dict[str, Engine] = {}
+    data: dict[str, Data] = {}
+    vocabulary: dict[str, dict[str, list[str]]] = Field({}, description="value = words for it, in any language")
+    tools: dict[str, Tool] = {}
+    employees: dict[str, Employee] = {}
+    networks: Networks = Networks()
+
+
+def parse(files: Mapping[str, str]) -> tuple[Sidecar, list[Problem]]:
+    """The side-car among a folder's files, and what is wrong with it (then a default one)."""
+    try:
+        raw = _merged(files)
+        return Sidecar.model_validate(raw), []
+    except ValidationError as error:
+        return Sidecar(), [_problem(dict(fault), raw) for fault in error.errors()]
+    except BadInput as error:
+        return Sidecar(), [Problem(error.where, error.found, error.right)]
+
+
+def _merged(files: Mapping[str, str]) -> dict[str, Json]:
+    """The tables of kernos.toml and of the files that it includes. Raises BadInput."""
+    raw = _loaded(FILE, files.get(FILE, ""))
+    included = raw.get("include", [])
+    for name in included if isinstance(included, list) else []:
+        if name not in files:
+            raise NotFound(f"{FILE}: include", repr(name), nearest(str(name), files, "a .toml file beside it"))
+        for table, value in _loaded(name, files[name]).items():
+            if table in raw and not (isinstance(raw[table], dict) and isinstance(value, dict)):
+                raise BadInput(f"{name}: {table}", f"a key that {FILE} has too", "another")
+            raw[table] = {**raw.get(table, {}), **value} if isinstance(value, dict) else value
+    return raw
+
+
+def _loaded(name: str, text: str) -> dict[str, Json]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(name, f"TOML that does not parse: {error}", "valid TOML") from None
+
+
+def _problem(fault: dict[str, Json], raw: Json) -> Problem:
+    """pydantic's words, as ours: the field in TOML's own notation, and what would be right there."""
+    path = [part for part in fault["loc"] if part not in _TAGS or part in _keys(raw, fault["loc"])]
+    where = f"{FILE}: {_dotted(path)}"
+    match fault["type"]:
+        case "extra_forbidden":
+            return Problem(where, "an unknown key", nearest(str(path[-1]), _fields(path[:-1], raw), "a known key"))
+        case "missing":
+            return Problem(where, "nothing", "a value: this key is needed")
+        case "union_tag_invalid" | "union_tag_not_found":
+            found = repr(fault["ctx"]["tag"]) if "tag" in fault["ctx"] else "nothing"
+            return Problem(f"{where}.driver", found, " or ".join(_DRIVERS[str(path[0])]))
+        case "literal_error":
+            return Problem(where, repr(fault["input"]), str(fault["ctx"]["expected"]))
+        case "value_error":
+            return Problem(where, repr(fault["input"]), str(fault["ctx"]["error"]))
+    message = str(fault["msg"]).removeprefix("Input should be ")
+    return Problem(where, repr(fault["input"])[:80], message)
+
+
+_DRIVERS = {"engines": ("embedded", "openai", "scripted"), "tools": ("sql", "python")}
+_TAGS = tuple(driver for drivers in _DRIVERS.values() for driver in drivers)
+
+
+def _keys(raw: Json, loc: Sequence[str | int]) -> set[str]:
+    """All keys of the raw file on the way to a place, to tell real keys from the tags that pydantic adds."""
+    keys: set[str] = set()
+    here = raw
+    for part in loc:
+        if isinstance(here, dict) and part in here:
+            keys.add(str(part))
+            here = here[part]
+    return keys
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _fields(path: Sequence[str | int], raw: Json) -> Iterator[str]:
+    """The keys that may stand at a place."""
+    tables: dict[str, dict[str, type[Section]]] = {
+        "engines": {"embedded": EmbeddedEngine, "openai": OpenAIEngine, "scripted": ScriptedEngine},
+        "tools": {"sql": SqlTool, "python": PythonTool},
+    }
+    model: type[Section]
+    match list(path):
+        case []:
+            model = Sidecar
+        case [("engines" | "tools") as table, str(name)]:
+            kinds = tables[table]
+            model = kinds.get(raw[table][name].get("driver", "embedded"), next(iter(kinds.values())))
+        case ["tools", _, "parameters", _]:
+            model = Parameter
+        case ["employees", _, "limits"]:
+            model = Limits
+        case ["employees", _, "claims", _]:
+            model = Claim
+        case ["employees", _]:
+            model = Employee
+        case ["data", _]:
+            model = Data
+        case [("journal" | "networks") as table]:
+            model = JournalSection if table == "journal" else Networks
+        case _:
+            return
+    yield from model.model_fields

@@ -1,0 +1,137 @@
+"""The employee loop: the program that most processes run. It holds no power: every step is a system call.
+
+A turn begins with the owner's words and ends with a reply. In between the model chooses actions; what the kernel
+refuses comes back as words that it can act on:
+- facts that only the owner can give are asked for, with the questions that the tool declares, in the owner's language;
+  where none are declared the model words the question itself;
+- a tool whose result speaks (`say`) ends the turn with those words, rendered from the record;
+- a tool that was refused, or that has given all it can, is not offered again in the same turn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kernos.kernel.abi import Invoked
+from kernos.kernel.types import REPLY, Action, Deny, Generation, Json, Message, ToolSpec, canonical
+from kernos.userland.language import choose, language_of
+from kernos.userland.lib import Process
+
+ACTIONS_A_TURN = 8
+RESULT_CHARS = 6_000
+"""A tool's result is cut to this length in the model's context; the journal has all of it."""
+WINDOW_SHARE = 0.7
+"""When a context fills this share of the engine's window, its older half is left out."""
+GIVING_UP = {
+    "en": "I am sorry, I could not manage that. Could you put it another way?",
+    "zh": "抱歉，这件事我没能办好，请换个说法再告诉我一次。",
+}
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What an employee is told: its instructions, its tools, and how many tokens its engine's window has."""
+
+    instructions: str
+    tools: Mapping[str, ToolSpec] = field(default_factory=dict)
+    window: int = 8192
+
+
+async def employee(process: Process, brief: Brief) -> None:
+    """Serve the owner, message after message."""
+    talk = Talk(process, brief)
+    while True:
+        await talk.turn(await process.receive())
+
+
+class Talk:
+    """One conversation: its context, and the turn that is being taken."""
+
+    def __init__(self, process: Process, brief: Brief) -> None:
+        self._process, self._brief = process, brief
+        self._system = Message("system", brief.instructions)
+        self._messages: list[Message] = []
+        self._language = "en"
+        self._withheld: set[str] = set()
+        self._tried: set[bytes] = set()
+
+    async def turn(self, words: str) -> None:
+        """From the owner's words to a reply."""
+        self._language = language_of(words, self._language)
+        self._messages.append(Message("user", words))
+        self._withheld, self._tried = set(), set()
+        for _ in range(ACTIONS_A_TURN):
+            generation = await self._process.generate(
+                [self._system, *self._messages], tuple(self._brief.tools), sorted(self._withheld)
+            )
+            self._slide(generation)
+            action = generation.action
+            done = await (self._reply(action) if action.name == REPLY else self._act(action))
+            if done:
+                return
+        await self._say(GIVING_UP.get(self._language, GIVING_UP["en"]))
+
+    async def _reply(self, action: Action) -> bool:
+        refusal = await self._process.send(action.text)
+        self._messages.append(Message("assistant", action=action))
+        if refusal is not None:
+            self._note(REPLY, f"refused: {refusal.reason}")
+        return refusal is None
+
+    async def _act(self, action: Action) -> bool:
+        """Invoke a tool; True if that ended the turn."""
+        again = canonical([action.name, dict(action.arguments)])
+        if again in self._tried:
+            self._withheld.add(action.name)
+        self._tried.add(again)
+        result = await self._process.invoke(action.name, **action.arguments)
+        if isinstance(result, Deny):
+            return await self._refused(action, result)
+        self._messages.append(Message("assistant", action=action))
+        if result.say:
+            return await self._say(choose(result.say, self._language))
+        self._note(action.name, _shown(result))
+        if result.error:
+            self._withheld.add(action.name)
+        return False
+
+    async def _refused(self, action: Action, refusal: Deny) -> bool:
+        questions = self._questions(action.name, refusal.missing)
+        if questions:
+            return await self._say(questions)
+        self._messages.append(Message("assistant", action=action))
+        self._note(action.name, f"refused: {refusal.reason}")
+        if refusal.missing or refusal.rule != "schema":
+            self._withheld.add(action.name)
+        return False
+
+    def _questions(self, tool: str, missing: Sequence[str]) -> str:
+        """The declared questions for what is missing, if each has one."""
+        spec = self._brief.tools.get(tool)
+        asked = [choose(spec.rule(name).question, self._language) for name in missing] if spec else []
+        space = "" if self._language in ("zh", "ja") else " "
+        return space.join(asked) if all(asked) else ""
+
+    async def _say(self, text: str) -> bool:
+        await self._process.send(text)
+        self._messages.append(Message("assistant", action=Action(REPLY, {"text": text})))
+        return True
+
+    def _note(self, tool: str, text: str) -> None:
+        self._messages.append(Message("tool", text, tool=tool))
+
+    def _slide(self, generation: Generation) -> None:
+        """Leave out the older half when the window fills; rarely, so that the engine's prefix cache stays good."""
+        if generation.prompt + generation.completion < self._brief.window * WINDOW_SHARE:
+            return
+        half = len(self._messages) // 2
+        later = (place for place in range(half, len(self._messages)) if self._messages[place].role == "user")
+        self._messages = self._messages[next(later, half) :]
+
+
+def _shown(result: Invoked) -> str:
+    value: Json = result.error and {"error": result.error} or result.value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= RESULT_CHARS else text[:RESULT_CHARS] + " … (cut)"

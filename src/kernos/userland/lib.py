@@ -1,0 +1,80 @@
+"""What a program is written with: the handle on its own process.
+
+    @program
+    async def greet(process: Process) -> str:
+        name = await process.ask("What is your name?")
+        await process.send(f"Hello, {name}!")
+        return name
+
+Every method is a system call; a program may await these and nothing else. It must be deterministic between them: time
+and chance come from `now` and `random`, so that it can be run again against its journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from kernos.kernel import abi
+from kernos.kernel.abi import Invoked, Request
+from kernos.kernel.types import Deny, Generation, Json, Message
+
+Program = Callable[["Process"], Coroutine[Any, Any, Json]]
+
+
+@dataclass(frozen=True)
+class _SystemCall(Awaitable[Any]):
+    """Awaiting this hands the request to the kernel, which resumes the program with the reply."""
+
+    request: Request
+
+    def __await__(self) -> Generator[Request, Any, Any]:
+        return (yield self.request)
+
+
+class Process:
+    """The process that a program runs in. Each method raises what `kernel.abi.TABLE` lists for it."""
+
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[str] = (),
+        withheld: Sequence[str] = (),
+        speak: bool = True,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+    ) -> Generation:
+        """Let the engine choose the next action: a call of one of `tools`, or a reply if it may `speak`."""
+        request = abi.Generate(tuple(messages), tuple(tools), tuple(withheld), speak, max_tokens, temperature)
+        return cast(Generation, await _SystemCall(request))
+
+    async def invoke(self, tool: str, **arguments: Json) -> Invoked | Deny:
+        """Call a tool. A refusal is a value, with a reason that a model can act on."""
+        return cast("Invoked | Deny", await _SystemCall(abi.Invoke(tool, arguments)))
+
+    async def ask(self, question: str) -> str:
+        """Ask the owner, and wait for the answer."""
+        return cast(str, await _SystemCall(abi.AskPerson(question)))
+
+    async def send(self, text: str) -> Deny | None:
+        """Say something to the owner; None, or why it was not said."""
+        return cast("Deny | None", await _SystemCall(abi.Send(text)))
+
+    async def receive(self) -> str:
+        """The owner's next message; waits until there is one."""
+        return cast(str, await _SystemCall(abi.Receive()))
+
+    async def now(self) -> float:
+        """The time, in seconds since 1970, UTC; the same again on replay."""
+        return cast(float, await _SystemCall(abi.Now()))
+
+    async def random(self) -> float:
+        """A number in [0, 1); the same again on replay."""
+        return cast(float, await _SystemCall(abi.Random()))
+
+
+def program(function: Program) -> Program:
+    """Make a coroutine function a program, to be named in `kernos.toml` as `program = "file.py:name"`."""
+    function.__dict__["__kernos_program__"] = True
+    return function

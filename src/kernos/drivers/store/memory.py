@@ -32,7 +32,8 @@ class MemoryStore:
             rows[record.seq] = replace(record, body=json.loads(canonical(record.body)))
         for pid, rows in fresh.items():
             self._rows.setdefault(pid, {}).update(rows)
-        self._contents = {**contents, **self._contents}
+        for key, content in contents.items():
+            self._contents.setdefault(key, content)
         self._statuses[status.pid] = status
 
     async def records(self, pid: str) -> Sequence[Record]:

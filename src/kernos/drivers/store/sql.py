@@ -231,13 +231,12 @@ SENTENCES = {
 
 
 def _url(target: str | Path) -> URL:
-    if "://" not in str(target):
-        return URL.create("sqlite", database=str(target))
+    text = str(target)
     with suppress(ArgumentError):
-        url = make_url(str(target))
+        url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
         if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
             return url
-    raise Unsupported("the URL of a store must be that of a file of SQLite (sqlite:///file)")
+    raise Unsupported("a store is a file of SQLite: its path, or sqlite:///path")
 
 
 def _sqlite(url: URL, durability: Durability, patience: float) -> Engine:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import parse
 from pydantic import TypeAdapter, ValidationError, create_model
@@ -69,9 +69,15 @@ class PythonTool(Checked):
             raise ToolError(f"{type(error).__name__}: {error}") from error
 
 
+@overload
+def tool(function: Function, /) -> PythonTool: ...
+@overload
+def tool(
+    *, effects: Iterable[EffectKind] = ("reads",), idempotent: bool = False
+) -> Callable[[Function], PythonTool]: ...
 def tool(
     function: Function | None = None, *, effects: Iterable[EffectKind] = ("reads",), idempotent: bool = False
-) -> Any:
+) -> PythonTool | Callable[[Function], PythonTool]:
     """Make a typed function a tool.
 
     Args:

@@ -116,7 +116,9 @@ class _Wiring:
     def faults(self) -> list[KernosError]:
         """What the drivers find wrong before anything runs."""
         found: list[KernosError] = []
-        for attempt in (self.tools, self.engines, lambda: [self._program(slug) for slug in self._company.agents]):
+        programs = [partial(self._program, slug) for slug in self._company.agents]
+        attempts: list[Callable[[], object]] = [self.tools, self.engines, self.missing, *programs]
+        for attempt in attempts:
             try:
                 attempt()
             except KernosError as error:
@@ -125,12 +127,14 @@ class _Wiring:
 
     def missing(self) -> list[str]:
         lacks = []
-        for engine in self._engines().values():
+        for name, engine in self._engines().items():
             if engine.driver == "embedded":
                 try:
                     self._weights(engine.model)
                 except ModelMissing as error:
                     lacks.append(str(error))
+                except NotFound as error:
+                    raise NotFound(f"kernos.toml: engines.{name}.model", repr(error.found), error.right) from None
         return lacks
 
     def engines(self) -> dict[str, Engine]:

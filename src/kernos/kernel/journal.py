@@ -44,7 +44,8 @@ def seal(pid: str, seq: int, previous: str, at: float, entry: Entry) -> tuple[Re
     body = dict(entry.body)
     if contents:
         body["contents"] = {name: digest(content) for name, content in contents.items()}
-    draft = Record(pid, seq, entry.kind, body, at, previous, "")
+    moment = float(at) + 0.0  # a database returns 5 as 5.0 and -0.0 as 0.0, and the hash must not change
+    draft = Record(pid, seq, entry.kind, body, moment, previous, "")
     stored = {digest(content): content for content in contents.values()} | dict(entry.chained)
     return replace(draft, hash=row_hash(draft)), stored
 

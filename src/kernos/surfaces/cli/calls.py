@@ -46,7 +46,7 @@ def lines(records: Iterable[Record]) -> Iterator[Line]:
                 unread[record.seq] = Line(record.seq, record.at, "message", _text(record.body.get("text")))
             case "intent":
                 open_intent = record
-            case "answer":
+            case "answer" if open_intent is not None and open_intent.body["call"] != "ask":
                 said = "approved" if record.body["approved"] else "declined"
                 yield Line(
                     record.seq, record.at, "answer", f"{said} by {record.body['by']} {_text(record.body.get('text'))}"
@@ -72,7 +72,7 @@ def _call(intent: Record, outcome: Record | None) -> Line:
     if decision != "allow":
         decision += f" ({intent.body['verdict']['rule']})"
     if outcome is None:
-        decision += ", open"
+        decision = "waiting" if intent.body["call"] in ("receive", "ask") else f"{decision}, open"
     call = intent.body["call"]
     timed = call in ("generate", "invoke") and outcome is not None and not decision.startswith("deny")
     return Line(
@@ -88,7 +88,9 @@ def _detail(call: str, asked: Any, got: Any) -> str:
             action = got.get("action")
             return _action(action["name"], action["arguments"]) if action else "…"
         case "invoke":
-            return f"{_action(asked['tool'], asked.get('arguments', {}))} → {_result(got)}"
+            evidence = asked["verdict"].get("evidence", {})
+            because = "".join(f"\n  {name} ← {quote}" for name, quote in evidence.items())
+            return f"{_action(asked['tool'], asked.get('arguments', {}))} → {_result(got)}{because}"
         case "send" | "ask":
             return _text(asked.get("text")) + (f" → {_result(got)}" if got.get("is") in ("denied", "text") else "")
         case "receive":

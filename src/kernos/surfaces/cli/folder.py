@@ -43,7 +43,7 @@ def init(system: System, folder: Path, example: str) -> None:
 def check(system: System, folder: Path) -> int:
     """Validate a company folder: every problem with its file and field, then what was asked for and is not granted.
 
-    Exit code 1 if something is wrong. Nothing is run but the folder's own Python files.
+    Exit code 2 if something is wrong. Nothing is run but the folder's own Python files.
 
     \b
     Examples:
@@ -56,9 +56,10 @@ def check(system: System, folder: Path) -> int:
         click.secho(f"✗ {fault}", fg="red")
     for note in [*company.notes, *(system.missing(folder) if not faults else ())]:
         click.secho(f"· {note}", fg="yellow")
-    found = f"{len(company.agents)} employees, {len(company.skills)} skills, {len(company.tasks)} tasks"
+    counts = (("employee", company.agents), ("skill", company.skills), ("task", company.tasks))
+    found = ", ".join(f"{len(things)} {name}{'s' * (len(things) != 1)}" for name, things in counts)
     if faults:
         click.secho(f"{folder}: {len(faults)} to mend ({found})", fg="red")
-        return 1
+        return 2
     click.secho(f"✓ {company.name or folder}: {found}", fg="green")
     return 0

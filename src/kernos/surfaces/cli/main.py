@@ -1,6 +1,6 @@
 """The `kernos` command: a table of commands, each loaded when it is called, and one way for errors to end.
 
-Exit codes: 0 done, 1 looked and found something wrong (`check`, `audit verify`), 2 an error, 130 Ctrl-C.
+Exit codes: 0 done, 1 a journal does not hold (`audit verify`), 2 bad input or an error, 130 Ctrl-C.
 """
 
 from __future__ import annotations

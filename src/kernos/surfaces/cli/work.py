@@ -7,6 +7,7 @@ import getpass
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,9 @@ from kernos.surfaces.cli import calls
 from kernos.surfaces.cli.look import company, print_calls
 from kernos.surfaces.cli.system import System
 from kernos.surfaces.cli.view import View
+
+if TYPE_CHECKING:
+    from kernos.userland.company.folder import Company
 
 place_argument = click.argument("place", type=click.Path(path_type=Path), default=".")
 employee_option = click.option(
@@ -57,6 +61,9 @@ def run(system: System, place: Path, text: str, employee: str, owner: str) -> No
       kernos run examples/beauty-advisor "I'm 30, male, oily skin: which face wash?"
       kernos run shop --employee restocker
     """
+    found = system.company(place)
+    if not text and not found.employee(_chosen(found, employee)).program:
+        raise BadInput("TEXT", "nothing", "the task, in words: this employee waits for a message")
     lines = _given([text] if text else [])
     asyncio.run(_session(system, place, employee, owner, lines, report=False))
 
@@ -97,7 +104,7 @@ async def _session(
     system: System, place: Path, employee: str, owner: str, lines: AsyncIterator[str], report: bool
 ) -> None:
     """Spawn a process and take its owner's messages to it; then show what it did."""
-    chosen = _chosen(system, place, employee)
+    chosen = _chosen(system.company(place), employee)
     kernel = await system.kernel(place)
     pid = ""
     try:
@@ -116,8 +123,7 @@ async def _session(
         raise KernosError(f"process {pid} ended: {status.why}: {last.body.get('error', '')}")
 
 
-def _chosen(system: System, place: Path, employee: str) -> str:
-    found = system.company(place)
+def _chosen(found: Company, employee: str) -> str:
     given = list(found.sidecar.employees)
     names = [*given, *(slug for slug in found.agents if slug not in given)]
     if employee and employee not in names:
@@ -206,4 +212,5 @@ async def _report(system: System, place: Path, pid: str) -> None:
     print_calls(shown)
     chain = f"{len(faults)} faults: kernos audit verify" if faults else "its hash chain holds"
     click.echo(f"\n{calls.summary(shown)}; {chain}")
-    click.secho(f"Again: kernos log {pid}   Go on: kernos resume {pid}", dim=True)
+    there = "" if place == Path() else f" -C {place if place.is_dir() else place.parent}"
+    click.secho(f"Again: kernos log {pid}{there}   Go on: kernos resume {pid}{there}", dim=True)

@@ -15,7 +15,7 @@ DETAIL_CHARS = 400
 
 @dataclass(frozen=True)
 class Line:
-    """One call, or a message. `tokens` counts prompt and completion, `cached` the prompt tokens that were free;
+    """One call, or a message, and the rows of the journal that hold it. `tokens` counts prompt and completion, `cached` the prompt tokens that were free;
     `seconds` is None where nothing was waited for."""
 
     seq: int
@@ -26,6 +26,11 @@ class Line:
     tokens: int = 0
     cached: int = 0
     seconds: float | None = None
+    last: int | None = None
+
+    @property
+    def rows(self) -> str:
+        return f"{self.seq}-{self.last}" if self.last else str(self.seq)
 
 
 def lines(records: Iterable[Record]) -> Iterator[Line]:
@@ -78,7 +83,7 @@ def _call(intent: Record, outcome: Record | None) -> Line:
     return Line(
         intent.seq, intent.at, call, _detail(call, intent.body, body), decision,
         cost.get("prompt", 0) + cost.get("completion", 0), cost.get("cached", 0),
-        cost.get("seconds") if timed else None,
+        cost.get("seconds") if timed else None, outcome.seq if outcome else None,
     )  # fmt: skip
 
 

@@ -140,7 +140,7 @@ def print_calls(shown: Sequence[calls.Line], header: bool = True) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=header)
-    table.add_column("SEQ", justify="right", width=4)
+    table.add_column("ROWS", justify="right", width=9, no_wrap=True)
     table.add_column("TIME", width=8, no_wrap=True)
     table.add_column("CALL", width=8, no_wrap=True)
     table.add_column("WHAT", ratio=1, overflow="fold")
@@ -150,7 +150,7 @@ def print_calls(shown: Sequence[calls.Line], header: bool = True) -> None:
     for line in shown:
         style = "red" if line.decision.startswith("deny") else "yellow" if "ask" in line.decision else ""
         table.add_row(
-            str(line.seq), datetime.fromtimestamp(line.at, UTC).astimezone().strftime("%H:%M:%S"), line.call,
+            line.rows, datetime.fromtimestamp(line.at, UTC).astimezone().strftime("%H:%M:%S"), line.call,
             Text(line.detail), Text(line.decision, style), f"{line.tokens:,}" if line.tokens else "",
             "" if line.seconds is None else f"{line.seconds:.2f}",
         )  # fmt: skip

@@ -212,5 +212,5 @@ async def _report(system: System, place: Path, pid: str) -> None:
     print_calls(shown)
     chain = f"{len(faults)} faults: kernos audit verify" if faults else "its hash chain holds"
     click.echo(f"\n{calls.summary(shown)}; {chain}")
-    there = "" if place == Path() else f" -C {place if place.is_dir() else place.parent}"
+    there = "" if place == Path() else f" -C {place}"
     click.secho(f"Again: kernos log {pid}{there}   Go on: kernos resume {pid}{there}", dim=True)

@@ -1,0 +1,5 @@
+"""`python -m kernos`, the same as the command `kernos`."""
+
+from kernos.boot import main
+
+main()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kernos.kernel.context import EMPTY, parts
+from kernos.kernel.errors import JournalBroken
 from kernos.kernel.journal import Journal, broken
 from kernos.kernel.process import Process
 from kernos.kernel.state import fold
@@ -24,15 +25,21 @@ async def drift(process: Process, journal: Journal) -> list[str]:
 async def audit(journal: Journal) -> list[str]:
     """Every fault of every journal, a line each, contexts and the process table included."""
     faults: list[str] = []
-    for status in await journal.statuses():
-        records, contents = await journal.raw(status.pid)
-        found = broken(records, contents, status) or await _contexts(records, journal) or _table(records, status)
-        faults += [f"process {status.pid}: {fault}" for fault in found]
+    statuses = {status.pid: status for status in await journal.statuses()}
+    for pid in sorted({*statuses, *await journal.pids()}):
+        found = await _faults(pid, journal, statuses.get(pid))
+        faults += [f"process {pid}: {fault}" for fault in found]
     return faults
 
 
-def _table(records: Sequence[Record], status: Status) -> list[str]:
-    return [] if fold(list(records)).status() == status else ["the process table differs from the fold of the journal"]
+async def _faults(pid: str, journal: Journal, status: Status | None) -> list[str]:
+    try:
+        records, contents = await journal.raw(pid)
+        found = broken(records, contents, status) or await _contexts(records, journal)
+        folded = None if found else fold(list(records)).status()
+    except (JournalBroken, KeyError, TypeError, ValueError, AttributeError) as error:
+        return [f"a row is not of its form: {error}"]
+    return found if found or folded == status else ["the process table differs from the fold of the journal"]
 
 
 async def _contexts(records: Sequence[Record], journal: Journal) -> list[str]:

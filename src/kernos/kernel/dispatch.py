@@ -4,8 +4,9 @@
     await kernel.deliver(pid, "Can you recommend a face wash?")
     status = await kernel.tick(pid)          # runs until the process waits or exits
 
-A process never runs twice at once: `tick` holds its turn. An error of an engine or the store leaves its call open,
-so that nothing is lost and `tick` may be called again; an error that the program does not handle ends the process.
+A process never runs twice at once: `tick` holds its turn. An error of an engine or the store leaves its call open, so
+that nothing is lost and `tick` may be called again: the process is then recovered from its journal, in the same kernel
+just as after a crash. An error that the program does not handle ends the process.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from kernos.kernel.journal import Entry, Journal
 from kernos.kernel.mailbox import deliver
 from kernos.kernel.monitor import Monitor
 from kernos.kernel.ports import Answer, Clock, Engine, Store, Tool
-from kernos.kernel.process import Process
+from kernos.kernel.process import Due, Process, Watcher
 from kernos.kernel.recovery import recover
 from kernos.kernel.scheduler import Scheduler
 from kernos.kernel.trap import Trap, Waiting, open_question
@@ -52,6 +53,8 @@ class Kernel:
         self._engines = engines
         self._trap = Trap(Monitor(tools), Scheduler(engines, clock), tools, clock)
         self._live: dict[str, Process] = {}
+        self._due: dict[str, Due] = {}
+        self._watchers: dict[str, list[Watcher]] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def spawn(self, employee: str, owner: str) -> str:
@@ -59,20 +62,23 @@ class Kernel:
         station = self._stations.get(employee)
         if station is None:
             raise BadInput("employee", repr(employee), " or ".join(sorted(self._stations)) or "an employee")
-        process = Process(self._clock.name(), station, self._journal, self._clock)
+        pid = self._clock.name()
+        process = Process(pid, station, self._journal, self._clock, self._teller(pid))
         grants = [asdict(grant) for grant in station.grants.values()]
         body = {"owner": owner, "employee": employee, "program": station.program_name, "engine": station.engine,
                 "limits": asdict(station.limits), "grants": grants}  # fmt: skip
-        await process.write(Entry("spawn", body))
-        self._live[process.pid] = process
-        return process.pid
+        self._live[pid] = process
+        async with self._whole(pid):
+            await process.write(Entry("spawn", body))
+        return pid
 
     async def deliver(self, pid: str, text: str) -> None:
         """Put the owner's words into a process's mailbox; it gets them at its next turn."""
         process = await self._process(pid)
         if process.state.phase == "exited":
             raise BadInput(f"process {pid}", "an exited process", "one that still runs or waits")
-        await deliver(process, text)
+        async with self._whole(pid):
+            await deliver(process, text)
 
     async def answer(self, pid: str, answer: Answer) -> None:
         """Answer what a process asks a person. Raises BadInput when it asks nothing."""
@@ -81,12 +87,13 @@ class Kernel:
         if process.open is None or open_question(process.open) is None:
             raise BadInput(f"process {pid}", "no open question", "a process that waits for a person")
         entry = Entry("answer", {"by": answer.by, "approved": answer.approved}, {"text": answer.text})
-        process.open = replace(process.open, answer=(await process.write(entry))[0])
+        async with self._whole(pid):
+            process.open = replace(process.open, answer=(await process.write(entry))[0])
 
     async def tick(self, pid: str) -> Status:
         """Run a process until it waits or exits; a recovered one first goes through its past."""
-        process = await self._process(pid)
-        async with self._turns.setdefault(pid, asyncio.Lock()):
+        async with self._turns.setdefault(pid, asyncio.Lock()), self._whole(pid):
+            process = await self._process(pid)
             while process.state.phase != "exited":
                 if process.request is None:
                     await self._step(process, None)
@@ -96,7 +103,7 @@ class Kernel:
                 except _NOT_THE_PROGRAMS:
                     raise
                 except KernosError as error:
-                    await self._step(process, error)
+                    await self._fault(process, error)
                     continue
                 if isinstance(reply, Waiting):
                     break
@@ -114,13 +121,13 @@ class Kernel:
     @asynccontextmanager
     async def events(self, pid: str) -> AsyncIterator[asyncio.Queue[Event]]:
         """Watch a process: a queue of what it journals and drafts from now on."""
-        process = await self._process(pid)
         queue: asyncio.Queue[Event] = asyncio.Queue()
-        process.watchers.append(queue.put_nowait)
+        watchers = self._watchers.setdefault(pid, [])
+        watchers.append(queue.put_nowait)
         try:
             yield queue
         finally:
-            process.watchers.remove(queue.put_nowait)
+            watchers.remove(queue.put_nowait)
 
     async def close(self) -> None:
         """Let go of engines and the store. Processes stay where their journals have them."""
@@ -133,13 +140,44 @@ class Kernel:
 
     async def _process(self, pid: str) -> Process:
         if pid not in self._live:
-            self._live[pid] = await recover(pid, self._stations, self._journal, self._clock)
+            due, tell = self._due.pop(pid, None), self._teller(pid)
+            self._live[pid] = await recover(pid, self._stations, self._journal, self._clock, tell, due)
         return self._live[pid]
+
+    def _teller(self, pid: str) -> Watcher:
+        def tell(event: Event) -> None:
+            for watcher in self._watchers.get(pid, ()):
+                watcher(event)
+
+        return tell
+
+    @asynccontextmanager
+    async def _whole(self, pid: str) -> AsyncIterator[None]:
+        """Forget the live process if the block does not end well: its journal is the truth, and it is recovered from
+        there when it is next needed. Only a reply that could not be written is kept."""
+        try:
+            yield
+        except BaseException:
+            process = self._live.pop(pid, None)
+            if process is not None:
+                process.close()
+                if process.due is not None:
+                    self._due[pid] = process.due
+            raise
 
     async def _catch_up(self, process: Process) -> None:
         """Bring a recovered process to its open call, so that an answer finds it."""
         if process.past:
             await self.tick(process.pid)
+
+    async def _fault(self, process: Process, error: KernosError) -> None:
+        """Raise an error in the program; a limit only once, so that it may end tidily but not go on."""
+        if isinstance(error, LimitExceeded) and process.warned:
+            await process.write(Entry("exit", {"how": "limit"}, {"error": str(error)}))
+            process.close()
+            return
+        process.warned = process.warned or isinstance(error, LimitExceeded)
+        await self._step(process, error)
 
     async def _step(self, process: Process, reply: Reply | KernosError) -> None:
         """Give the program its reply; when it ends, in whatever way, the process exits."""
@@ -147,6 +185,8 @@ class Kernel:
             if process.step(reply):
                 return
             how, contents = "done", {"result": process.result}
+        except ReplayDiverged:
+            raise
         except LimitExceeded as error:
             how, contents = "limit", {"error": str(error)}
         except Exception as error:  # a program is foreign code: whatever it raises ends it, never the kernel

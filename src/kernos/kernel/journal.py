@@ -124,6 +124,10 @@ class Journal:
         keys = {key for record in records for key in refers(record).values()}
         return records, await self._store.contents(sorted(keys))
 
+    async def pids(self) -> Sequence[str]:
+        """Every process that has a row."""
+        return await self._store.pids()
+
     async def contents(self, hashes: Sequence[str]) -> Mapping[str, bytes]:
         """Stored bytes by their hash; what is not there is left out."""
         return await self._store.contents(hashes)

@@ -3,33 +3,27 @@
 `Sources` remembers what the owner said and what tools returned, each with its place in the journal. The monitor asks it
 `said` (which values of a parameter has the owner expressed?) and `returned` (did a tool return this value?).
 
-Two texts are compared after one normalisation: Unicode NFKC, case folded, runs of white space, hyphens and underscores
-made one space. Numbers are found as digits, Chinese numerals and English number words. In a vocabulary the longest
-alias wins ("混合干皮" hides "干皮"), Latin words match whole, and a mention under a negation ("not dry", "不是干皮")
-takes its value back. Of what was said at different times about one parameter the last counts: people correct
-themselves.
+The owner's words are compared in one normal form (`texts.normalise`), data exactly as it was returned. Numbers are
+found as digits, Chinese numerals and English number words (`numerals`). In a vocabulary the longest alias wins
+("混合干皮" hides "干皮"), Latin words match whole, and a mention under a negation ("not dry", "不是干皮") takes its
+value back. Of what was said at different times about one parameter the last counts: people correct themselves.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from kernos.kernel.limits import EVIDENCE_CHARS
 from kernos.kernel.numerals import Number, numbers
+from kernos.kernel.texts import bounded, normalise
 from kernos.kernel.types import Json, Label, Parameter, Source
 
 _NEGATION = re.compile(
     r"(?:不是|并非|不要|不想要|别给我|没有|\bnot(?: a| an| really| for)?|n't(?: have| want)?|\bno|\bwithout) ?$"
 )
-
-
-def normalise(text: str) -> str:
-    """The form in which texts are compared."""
-    return re.sub(r"[\s\-_‐-―]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
 def join(labels: Iterable[Label]) -> Label:
@@ -45,7 +39,7 @@ def join(labels: Iterable[Label]) -> Label:
 
 @dataclass(frozen=True)
 class Quote:
-    """A piece of what a source says, as evidence; `text` is in normalised form."""
+    """A piece of what a source says, as evidence: of the owner's words in normal form, of data as returned."""
 
     source: Source
     text: str
@@ -66,18 +60,11 @@ def leaves(value: Json, name: str = "") -> Iterator[tuple[str, Json]]:
         yield name, value
 
 
-def _bounded(alias: str) -> str:
-    """A pattern for an alias; where it begins or ends with a Latin letter or digit, only at a word's edge."""
-    head = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", alias) else ""
-    tail = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", alias) else ""
-    return head + re.escape(alias) + tail
-
-
 @lru_cache(maxsize=256)
 def _lexicon(vocabulary: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[re.Pattern[str], dict[str, str]]:
     values = {normalise(alias): value for value, aliases in vocabulary for alias in (value, *aliases)}
     longest_first = sorted(values, key=len, reverse=True)
-    return re.compile("|".join(map(_bounded, longest_first)) or r"(?!)"), values
+    return re.compile("|".join(map(bounded, longest_first)) or r"(?!)"), values
 
 
 def mentions(parameter: Parameter, text: str) -> Iterator[tuple[str, str, bool]]:
@@ -92,8 +79,8 @@ class Sources:
 
     def __init__(self) -> None:
         self._words: list[tuple[Source, str]] = []
-        self._data: dict[str, Quote] = {}
-        self._fields: dict[str, dict[Json, None]] = {}
+        self._data: dict[tuple[bool, Json], Quote] = {}
+        self._fields: dict[str, dict[tuple[bool, Json], Json]] = {}
         self._texts: list[str] = []
 
     def heard(self, source: Source, text: str) -> None:
@@ -103,10 +90,10 @@ class Sources:
     def learned(self, source: Source, value: Json) -> None:
         """A tool returned this."""
         for name, leaf in leaves(value):
-            text = normalise(str(leaf))
-            self._data.setdefault(text, Quote(Source(source.kind, source.name, f"{source.place}.{name}"), text))
-            self._fields.setdefault(name, {})[leaf] = None
-            self._texts.append(text)
+            origin = Source(source.kind, source.name, f"{source.place}.{name}")
+            self._data.setdefault(_key(leaf), Quote(origin, str(leaf)))
+            self._fields.setdefault(name, {})[_key(leaf)] = leaf
+            self._texts.append(normalise(str(leaf)))
 
     def said(self, parameter: Parameter, schema: Json, siblings: tuple[str, ...] = ()) -> dict[Json, Quote]:
         """The values of a parameter that the owner has expressed, with the quotes; empty if none.
@@ -147,13 +134,13 @@ class Sources:
     def spoken(self, value: str) -> Quote | None:
         """Where the owner said this text, word for word after normalisation."""
         wanted = normalise(value)
-        pattern = re.compile(_bounded(wanted))
+        pattern = re.compile(bounded(wanted))
         hits = (Quote(source, wanted) for source, text in reversed(self._words) if wanted and pattern.search(text))
         return next(hits, None)
 
     def returned(self, value: Json) -> Quote | None:
         """Which tool returned exactly this value, in which field."""
-        return self._data.get(normalise(str(value)))
+        return None if isinstance(value, dict | list) else self._data.get(_key(value))
 
     def within(self, span: str) -> bool:
         """Whether a tool's result holds this piece of text, or the owner said it."""
@@ -162,7 +149,12 @@ class Sources:
 
     def field(self, name: str) -> list[Json]:
         """The values that tools have returned in fields of this name, oldest first."""
-        return list(self._fields.get(name, ()))
+        return list(self._fields.get(name, {}).values())
+
+
+def _key(value: Json) -> tuple[bool, Json]:
+    """What makes two scalars the same value: 89 and 89.0 are, 1 and True and "1" are not."""
+    return isinstance(value, bool), value
 
 
 def _whole(number: Number, schema: Json) -> bool:

@@ -23,6 +23,8 @@ from kernos.kernel.limits import OFFERED_VALUES
 from kernos.kernel.ports import Tool
 from kernos.kernel.types import Allow, Ask, Deny, Json, Parameter, ToolSpec, Verdict
 
+_KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
+
 
 class Monitor:
     """Decides; holds no state of its own."""
@@ -61,7 +63,7 @@ class Monitor:
         tool = self._tools.get(request.tool)
         if grant is None or tool is None:
             return Deny("grant", f"{station.slug} is not granted the tool {request.tool}")
-        if problem := tool.problem(request.arguments):
+        if problem := _problem(tool, request.arguments):
             return Deny("schema", problem)
         evidence, unfounded = _sourced(tool.spec, sources, request.arguments)
         if unfounded:
@@ -78,8 +80,19 @@ class Monitor:
         return Allow("every process may")
 
 
+def _problem(tool: Tool, arguments: Mapping[str, Json]) -> str | None:
+    try:
+        return tool.problem(arguments)
+    except Exception as error:  # a check that cannot be evaluated is a denial (I9), whatever the reason
+        return f"the arguments cannot be checked: {type(error).__name__}"
+
+
 def _schema(spec: ToolSpec, name: str) -> Json:
-    return spec.schema.get("properties", {}).get(name, {})
+    """A parameter's schema: of a list its items', of one that may be null the other's."""
+    schema = spec.schema.get("properties", {}).get(name, {})
+    for choice in schema.get("anyOf", ()):
+        schema = choice if choice.get("type") != "null" else schema
+    return schema.get("items", schema)
 
 
 def _siblings(spec: ToolSpec, name: str) -> tuple[str, ...]:
@@ -91,9 +104,10 @@ def _quote(spec: ToolSpec, sources: Sources, name: str, value: Json) -> Quote | 
     rule = spec.rule(name)
     if rule.source == "data":
         return sources.returned(value)
-    said = sources.said(rule, _schema(spec, name), _siblings(spec, name))
+    if isinstance(value, dict | list):
+        return None
     if rule.aliases or isinstance(value, int | float):
-        return said.get(value)
+        return sources.said(rule, _schema(spec, name), _siblings(spec, name)).get(value)
     return sources.spoken(value) if isinstance(value, str) else None
 
 
@@ -104,7 +118,7 @@ def _sourced(spec: ToolSpec, sources: Sources, arguments: Mapping[str, Json]) ->
     for name, value in arguments.items():
         if spec.rule(name).source == "any" or value is None:
             continue
-        for part in value if isinstance(value, list) else [value]:
+        for part in value if isinstance(value, list) and value else [value]:
             quote = _quote(spec, sources, name, part)
             if quote is None:
                 unfounded[name] = part
@@ -133,7 +147,7 @@ def _refusal(spec: ToolSpec, sources: Sources, unfounded: Mapping[str, Json]) ->
 
 def _possible(spec: ToolSpec, sources: Sources) -> bool:
     needed = (name for name in spec.schema.get("required", ()) if spec.rule(name).source == "data")
-    return all(sources.field(name) for name in needed)
+    return all(_values(spec, sources, name) for name in needed)
 
 
 def _narrowed(spec: ToolSpec, sources: Sources) -> Json:
@@ -143,19 +157,26 @@ def _narrowed(spec: ToolSpec, sources: Sources) -> Json:
     """
     properties = dict(spec.schema.get("properties", {}))
     for name, schema in list(properties.items()):
-        rule = spec.rule(name)
-        values: list[Json] = []
-        if rule.source == "user":
-            values = list(sources.said(rule, schema, _siblings(spec, name)))
-        elif rule.source == "data":
-            values = sources.field(name)
+        values = _values(spec, sources, name)
         if values:
-            properties[name] = {"enum": values[-OFFERED_VALUES:]}
-        elif rule.source != "any" and name not in spec.schema.get("required", ()) and _countable(rule, schema):
+            narrow = {"enum": values[-OFFERED_VALUES:]}
+            properties[name] = {**schema, "items": narrow} if schema.get("type") == "array" else narrow
+        elif name not in spec.schema.get("required", ()) and _countable(spec.rule(name), _schema(spec, name)):
             del properties[name]
     return {**spec.schema, "properties": properties}
 
 
+def _values(spec: ToolSpec, sources: Sources, name: str) -> list[Json]:
+    """The values of a parameter that have the source that it demands, as far as they can be listed."""
+    rule, schema = spec.rule(name), _schema(spec, name)
+    if rule.source == "user":
+        return list(sources.said(rule, schema, _siblings(spec, name)))
+    kinds = _KINDS.get(schema.get("type", ""), (object,))
+    return [value for value in sources.field(name) if isinstance(value, kinds)] if rule.source == "data" else []
+
+
 def _countable(rule: Parameter, schema: Json) -> bool:
-    """Whether `Sources.said` can list a parameter's values: free text it can only look up."""
+    """Whether a parameter demands a source whose values can be listed: free text can only be looked up."""
+    if rule.source == "any":
+        return False
     return rule.source == "data" or bool(rule.aliases) or schema.get("type") in ("integer", "number")

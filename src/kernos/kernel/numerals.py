@@ -1,6 +1,6 @@
 """Numbers as people write them: digits, Chinese numerals up to 99,999,999, English number words up to 99.
 
-`numbers` finds them in a normalised text (see `labels.normalise`): "25", "二十五" and "twenty five" are one value.
+`numbers` finds them in a normalised text (see `texts.normalise`): "25", "二十五" and "twenty five" are one value.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from kernos.kernel.texts import bounded, normalise
 
 _DIGITS = {char: value for value, char in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _SCALES = {"十": 10, "百": 100, "千": 1000}
@@ -39,8 +41,10 @@ class Number:
         return self.text == "one" or (len(self.text) == 1 and not self.text.isascii())
 
     def beside(self, units: tuple[str, ...]) -> bool:
-        """Whether one of these units follows or precedes it."""
-        return any(self.after.startswith(unit) or self.before.endswith(unit) for unit in map(str.casefold, units))
+        """Whether one of these units follows or precedes it, as a whole word."""
+        patterns = [bounded(normalise(unit)) for unit in units]
+        after = any(re.match(pattern, self.after) for pattern in patterns)
+        return after or any(re.search(f"(?:{pattern})$", self.before) for pattern in patterns)
 
 
 def numbers(text: str) -> Iterator[Number]:
@@ -60,7 +64,7 @@ def _value(match: re.Match[str]) -> int | float:
 
 
 def _chinese(text: str) -> int:
-    """二十五 → 25, 一百零三 → 103, 三万 → 30000; plain digits in a row as such: 二五 → 25."""
+    """二十五 → 25, 一百零三 → 103, 三万 → 30000; 三百五, as people say prices, → 350; digits in a row: 二五 → 25."""
     if not set(text) & {*_SCALES, "万"}:
         return int("".join(str(_DIGITS[char]) for char in text))
     total = section = digit = 0
@@ -71,4 +75,5 @@ def _chinese(text: str) -> int:
             total, section, digit = (total + section + digit or 1) * 10_000, 0, 0
         else:
             section, digit = section + (digit or 1) * _SCALES[char], 0
-    return total + section + digit
+    scale = {**_SCALES, "万": 10_000}.get(text[-2], 10)
+    return total + section + digit * scale // 10

@@ -23,6 +23,9 @@ class Store(Protocol):
         Raises StoreError when a row with this pid and seq is already there.
         """
 
+    async def pids(self) -> Sequence[str]:
+        """Every process that has a row, whatever the process table says."""
+
     async def records(self, pid: str) -> Sequence[Record]: ...
     async def contents(self, hashes: Sequence[str]) -> Mapping[str, bytes]: ...
     async def statuses(self) -> Sequence[Status]: ...

@@ -1,16 +1,18 @@
 """A live process: its folded state, its program's coroutine, and the past that it replays.
 
-    process = Process(state, station, journal, clock)     a new one, or one that `recovery` made from its journal
-    await process.write(entry, ...)                       rows, durable before this returns (I2)
-    process.step(reply)                                   run the program to its next system call
+    process = Process(pid, station, journal, clock, tell)     a new one, or one that `recovery` makes from its journal
+    await process.write(entry, ...)                           rows, durable before this returns (I2)
+    process.step(reply)                                       run the program to its next system call
 
 A program is a coroutine that can await nothing but system calls (I1): a call hands its request to the kernel, which
 drives the coroutine by hand. So a waiting process is no task, thread or connection, only an object or a row.
-`state` changes only in `write`; `request` only in `step`; `sources` only through `take_in`; `past` only in trap.
+`state` changes only in `write`; `request` only in `step`; `sources` only through `take_in`; `past`, `open` and
+`due` only in trap; `warned` only in dispatch.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -18,13 +20,13 @@ from dataclasses import dataclass
 from typing import cast
 
 from kernos.kernel.abi import Reply, Request, call_of
-from kernos.kernel.errors import KernosError, ProgramError
+from kernos.kernel.errors import KernosError, ProgramError, ReplayDiverged
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import GENESIS, Entry, Journal, expand, refers, seal
 from kernos.kernel.labels import Sources
 from kernos.kernel.ports import Clock
 from kernos.kernel.state import State, apply, born
-from kernos.kernel.types import Event, Json, Record, Source, Status
+from kernos.kernel.types import Event, Json, Record, Source, Status, canonical
 
 Watcher = Callable[[Event], None]
 
@@ -38,10 +40,22 @@ class PastCall:
     outcome: Record | None = None
 
 
-class Process:
-    """One running instance of a program."""
+@dataclass(frozen=True)
+class Due:
+    """The reply to the call whose intent is row `seq`, its outcome row still to be written, and the seconds it took."""
 
-    def __init__(self, pid: str, station: Station, journal: Journal, clock: Clock) -> None:
+    seq: int
+    reply: Reply
+    seconds: float
+
+
+class Process:
+    """One running instance of a program.
+
+    `due` is what came back to its open call, until the row is durable.
+    """
+
+    def __init__(self, pid: str, station: Station, journal: Journal, clock: Clock, tell: Watcher) -> None:
         self.pid = pid
         self.station = station
         self.sources = Sources()
@@ -50,9 +64,12 @@ class Process:
         self.request: Request | None = None
         self.result: Json = None
         self.open: PastCall | None = None
+        self.due: Due | None = None
+        self.warned = False
         self.unread: dict[int, str] = {}
-        self.watchers: list[Watcher] = []
+        self.tell = tell
         self._journal = journal
+        self._writing = asyncio.Lock()
         self._clock = clock
         self._state: State | None = None
         self._program: Coroutine[object, object, Json] = station.program()
@@ -69,6 +86,10 @@ class Process:
 
     async def write(self, *entries: Entry) -> list[Record]:
         """Make rows durable in one transaction, then fold them and tell who watches. Returns them expanded."""
+        async with self._writing:
+            return await self._write(entries)
+
+    async def _write(self, entries: tuple[Entry, ...]) -> list[Record]:
         state, records, contents = self._state, list[Record](), dict[str, bytes]()
         for entry in entries:
             seq, previous = (state.seq + 1, state.hash) if state else (0, GENESIS)
@@ -76,10 +97,10 @@ class Process:
             state = apply(state, record) if state else born(record)
             records.append(record)
             contents |= stored
-            self.known |= entry.chained.keys()
         assert state is not None
         await self._journal.append(records, contents, state.status())
         self._state = state
+        self.known.update(*(entry.chained.keys() for entry in entries))
         shown = [expand(record, contents) for record in records]
         for record in shown:
             self.take_in(record)
@@ -110,17 +131,16 @@ class Process:
             case "outcome", {"call": "invoke", "is": "returned", "tool": tool, "value": value}:
                 self.sources.learned(Source("tool", tool, place), [value, record.body.get("say")])
 
-    def tell(self, event: Event) -> None:
-        for watcher in self.watchers:
-            watcher(event)
-
     def step(self, reply: Reply | KernosError) -> bool:
         """Run the program to its next system call, now in `request`. False if it has ended; its result is then in
         `result`. What the program raises, comes out of here."""
         try:
             yielded = self._program.throw(reply) if isinstance(reply, KernosError) else self._program.send(reply)
         except StopIteration as end:
-            self.request, self.result = None, json.loads(json.dumps(end.value, default=str))
+            if self.past:
+                row = self.past[0].intent
+                raise ReplayDiverged(self.pid, row.seq, str(row.body["call"]), "the end of the program") from None
+            self.request, self.result = None, json.loads(canonical(end.value))
             return False
         try:
             call_of(yielded)

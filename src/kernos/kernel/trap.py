@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 
 from kernos.kernel import effects, limits
 from kernos.kernel.abi import AskPerson, Generate, Invoke, Invoked, Now, Random, Receive, Reply, Request, Send, call_of
-from kernos.kernel.errors import EngineDied, InDoubt, ReplayDiverged, ToolError
+from kernos.kernel.errors import BadInput, EngineDied, InDoubt, ReplayDiverged, ToolError
 from kernos.kernel.forms import of_reply, of_request, to_reply
 from kernos.kernel.journal import Entry
 from kernos.kernel.mailbox import oldest
 from kernos.kernel.monitor import Monitor
 from kernos.kernel.ports import Clock, Prompt, Tool
-from kernos.kernel.process import PastCall, Process
+from kernos.kernel.process import Due, PastCall, Process
 from kernos.kernel.scheduler import Scheduler
 from kernos.kernel.types import (
     Deny,
@@ -73,8 +73,8 @@ class Trap:
             intent = Entry("intent", body, form.contents, form.chained)
             settled = verdict if isinstance(verdict, Deny) else self._at_once(process, request)
             if not isinstance(settled, Waiting):
-                await process.write(intent, self._outcome(process, request, settled))
-                return settled
+                rows = await process.write(intent, self._outcome(process, request, settled, ahead=2))
+                return to_reply(rows[-1].body)
             process.open = PastCall((await process.write(intent))[0])
         return await self._finish(process, request, process.open)
 
@@ -86,15 +86,20 @@ class Trap:
         recorded = {name: value for name, value in past.intent.body.items() if name not in _NOT_THE_REQUEST}
         if canonical(made) != canonical(recorded):
             raise ReplayDiverged(process.pid, past.intent.seq, _brief(recorded), _brief(made))
-        if past.outcome is None:
-            tool = self.tools.get(request.tool) if isinstance(request, Invoke) else None
-            begun = past.intent.body["verdict"]["is"] != "ask" or past.answer is not None
-            if effects.after_crash(call_of(request), tool.spec if tool else None, begun) == "doubt":
-                raise InDoubt(
-                    f"process {process.pid}: call {past.intent.seq}, {_brief(recorded)}, was begun and has no outcome; "
-                    "it may have happened, so it is not repeated"
-                )
+        if past.outcome is None and process.due is None:
+            self._doubt(process, request, past)
         return process.past.popleft()
+
+    def _doubt(self, process: Process, request: Request, call: PastCall) -> None:
+        """Raise InDoubt if the effect of a call without outcome may have happened and must not be repeated (I3)."""
+        tool = self.tools.get(request.tool) if isinstance(request, Invoke) else None
+        asked = call.intent.body["verdict"]["is"] == "ask"
+        begun = not asked or (call.answer is not None and call.answer.body["approved"])
+        if effects.after_crash(call_of(request), tool.spec if tool else None, begun) == "doubt":
+            raise InDoubt(
+                f"process {process.pid}: call {call.intent.seq}, {_brief(call.intent.body)}, was begun and has no "
+                "outcome; it may have happened, so it is not repeated"
+            )
 
     def _at_once(self, process: Process, request: Request) -> Reply | Waiting:
         """The reply to a call that needs no driver and no person."""
@@ -112,14 +117,16 @@ class Trap:
 
     async def _finish(self, process: Process, request: Request, call: PastCall) -> Reply | Waiting:
         """From a durable intent to a durable outcome."""
-        started = self.clock.monotonic()
-        reply = await self._effect(process, request, call)
-        if isinstance(reply, Waiting):
-            return WAITING
-        seconds = self.clock.monotonic() - started if isinstance(request, Invoke) else 0.0
-        await process.write(self._outcome(process, request, reply, seconds))
-        process.open = None
-        return reply
+        if process.due is None:
+            started = self.clock.monotonic()
+            reply = await self._effect(process, request, call)
+            if isinstance(reply, Waiting):
+                return WAITING
+            seconds = self.clock.monotonic() - started if isinstance(request, Invoke) else 0.0
+            process.due = Due(call.intent.seq, reply, seconds)
+        rows = await process.write(self._outcome(process, request, process.due.reply, process.due.seconds))
+        process.open, process.due = None, None
+        return to_reply(rows[-1].body)
 
     async def _effect(self, process: Process, request: Request, call: PastCall) -> Reply | Waiting:
         if call.intent.body["verdict"]["is"] == "ask":
@@ -165,12 +172,13 @@ class Trap:
     async def _invoke(self, request: Invoke, key: str) -> Invoked:
         try:
             result = await self.tools[request.tool].call(request.arguments, key)
-        except ToolError as error:
+            canonical([result.value, dict(result.say)])
+        except (ToolError, BadInput) as error:
             return Invoked(error=str(error))
         return Invoked(result.value, "", result.say)
 
-    def _outcome(self, process: Process, request: Request, reply: Reply, seconds: float = 0.0) -> Entry:
-        """The outcome row: the reply, its label, and what it cost."""
+    def _outcome(self, process: Process, request: Request, reply: Reply, seconds: float = 0.0, ahead: int = 1) -> Entry:
+        """The outcome row, `ahead` rows after the last one: the reply, its label, and what it cost."""
         form = of_reply(reply)
         body: dict[str, Json] = {"call": call_of(request).name, **form.body}
         source: tuple[SourceKind, str] | None = None
@@ -184,7 +192,7 @@ class Trap:
             case Receive() | AskPerson():
                 source = ("owner", process.state.owner)
         if source:
-            origin = Source(*source, f"row {process.state.seq + 1}")
+            origin = Source(*source, f"row {process.state.seq + ahead}")
             body["label"] = Label(frozenset({origin}), frozenset({process.state.owner})).to_json()
         mail = oldest(process) if isinstance(request, Receive) else None
         return Entry("outcome", body | ({"message": mail[0]} if mail else {}), form.contents)

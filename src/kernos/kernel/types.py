@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
+from kernos.kernel.errors import BadInput
+
 Json: TypeAlias = Any
 """A JSON value. mypy has no recursive alias that is pleasant at call sites; `canonical` rejects what is not JSON."""
 Role = Literal["system", "user", "assistant", "tool"]
@@ -28,8 +30,14 @@ REPLY = "reply"
 
 
 def canonical(value: Json) -> bytes:
-    """The one byte form of a JSON value: sorted keys, no spaces, UTF-8. Hashes are taken of this."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    """The one byte form of a JSON value: sorted keys, no spaces, UTF-8. Hashes are taken of this.
+
+    Raises BadInput for anything that JSON cannot hold: other types, NaN, half a surrogate pair.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise BadInput("value", str(error), "a JSON value") from None
 
 
 def digest(content: bytes) -> str:

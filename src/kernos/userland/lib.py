@@ -49,7 +49,7 @@ class Process:
         request = abi.Generate(tuple(messages), tuple(tools), tuple(withheld), speak, max_tokens, temperature)
         return cast(Generation, await _SystemCall(request))
 
-    async def invoke(self, tool: str, **arguments: Json) -> Invoked | Deny:
+    async def invoke(self, tool: str, /, **arguments: Json) -> Invoked | Deny:
         """Call a tool. A refusal is a value, with a reason that a model can act on."""
         return cast("Invoked | Deny", await _SystemCall(abi.Invoke(tool, arguments)))
 

@@ -176,4 +176,4 @@ class _Answer:
             arguments = None
         if not isinstance(arguments, dict):
             raise EngineError(f"the model server returned a malformed call of {self._tool}: {self._arguments[:80]!r}")
-        return Action(self._tool, arguments)
+        return Action(self._tool, grammar.whole(arguments))

@@ -83,13 +83,22 @@ def action_of(text: str, complete: bool) -> Action:
     """
     try:
         value = json.loads(text)
-        return Action(value["name"], value["arguments"])
+        return Action(value["name"], whole(value["arguments"]))
     except (ValueError, KeyError, TypeError):
         stream = ReplyStream()
         if not complete and (said := stream.feed(text)):
             return Action(REPLY, {"text": said})
         why = "was cut off at its token limit" if not complete else "is not an action: the server ignores the grammar"
         raise EngineError(f"the engine's answer {why}: {text[:120]!r}") from None
+
+
+def whole(value: Json) -> Json:
+    """A model's JSON with half surrogate pairs replaced: no text can hold them."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [whole(part) for part in value]
+    return {key: whole(part) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 class ReplyStream:

@@ -36,6 +36,9 @@ class MemoryStore:
             self._contents.setdefault(key, content)
         self._statuses[status.pid] = status
 
+    async def pids(self) -> Sequence[str]:
+        return sorted(self._rows)
+
     async def records(self, pid: str) -> Sequence[Record]:
         return [record for _, record in sorted(self._rows.get(pid, {}).items())]
 

@@ -101,6 +101,9 @@ class SqlStore:
         self._writer.submit(self._drain)
         await asyncio.wrap_future(write.done)
 
+    async def pids(self) -> Sequence[str]:
+        return await self._read(select(journal.c.pid).distinct().order_by(journal.c.pid), lambda row: str(row.pid))
+
     async def records(self, pid: str) -> Sequence[Record]:
         query = select(journal).where(journal.c.pid == pid).order_by(journal.c.seq)
         return await self._read(query, _record)

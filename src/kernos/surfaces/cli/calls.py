@@ -15,8 +15,11 @@ DETAIL_CHARS = 400
 
 @dataclass(frozen=True)
 class Line:
-    """One call, or a message, and the rows of the journal that hold it. `tokens` counts prompt and completion, `cached` the prompt tokens that were free;
-    `seconds` is None where nothing was waited for."""
+    """One call, or a message, and the rows of the journal that hold it.
+
+    `tokens` counts prompt and completion, `cached` the prompt tokens that were free; `seconds` is None where nothing
+    was waited for.
+    """
 
     seq: int
     at: float

@@ -23,7 +23,7 @@ class Generate:
     """Ask the process's engine for the next action.
 
     `tools` are the tools that the model is told of; those also in `withheld` it cannot choose this time.
-    `speak` says whether it may choose to reply in its own words, `listen` whether its draft may be watched.
+    `speak` says whether it may reply in its own words; it always may when no tool can be offered.
     """
 
     messages: tuple[Message, ...]

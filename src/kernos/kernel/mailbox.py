@@ -14,7 +14,7 @@ from kernos.kernel.types import Label, Source
 async def deliver(process: Process, text: str) -> None:
     """Put the owner's words into a process's mailbox."""
     owner = process.state.owner
-    label = Label(frozenset({Source("owner", owner, f"row {process.state.seq + 1}")}), frozenset({owner}))
+    label = Label(frozenset({Source("owner", owner)}), frozenset({owner}))
     await process.write(Entry("message", {"from": owner, "label": label.to_json()}, {"text": text}))
 
 

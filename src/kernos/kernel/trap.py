@@ -73,7 +73,7 @@ class Trap:
             intent = Entry("intent", body, form.contents, form.chained)
             settled = verdict if isinstance(verdict, Deny) else self._at_once(process, request)
             if not isinstance(settled, Waiting):
-                rows = await process.write(intent, self._outcome(process, request, settled, ahead=2))
+                rows = await process.write(intent, self._outcome(process, request, settled))
                 return to_reply(rows[-1].body)
             process.open = PastCall((await process.write(intent))[0])
         return await self._finish(process, request, process.open)
@@ -147,12 +147,10 @@ class Trap:
     async def _generate(self, process: Process, request: Generate) -> Generation:
         """Ask the engine, again on a fresh one if it dies under the call."""
         names = [name for name in request.tools if name not in request.withheld]
-        prompt = Prompt(
-            request.messages,
-            tuple(self.tools[name].spec for name in request.tools),
-            self.monitor.offers(process.station, process.sources, names),
-            request.speak, request.max_tokens, request.temperature,
-        )  # fmt: skip
+        specs = tuple(self.tools[name].spec for name in request.tools)
+        offers = self.monitor.offers(process.station, process.sources, names)
+        speak = request.speak or not offers  # there must be something to choose
+        prompt = Prompt(request.messages, specs, offers, speak, request.max_tokens, request.temperature)
 
         def draft(text: str) -> None:
             if not process.station.claims:  # a draft with claims to check is not shown before it is judged
@@ -177,8 +175,8 @@ class Trap:
             return Invoked(error=str(error))
         return Invoked(result.value, "", result.say)
 
-    def _outcome(self, process: Process, request: Request, reply: Reply, seconds: float = 0.0, ahead: int = 1) -> Entry:
-        """The outcome row, `ahead` rows after the last one: the reply, its label, and what it cost."""
+    def _outcome(self, process: Process, request: Request, reply: Reply, seconds: float = 0.0) -> Entry:
+        """The outcome row: the reply, its label (a source without a place is this very row), and what it cost."""
         form = of_reply(reply)
         body: dict[str, Json] = {"call": call_of(request).name, **form.body}
         source: tuple[SourceKind, str] | None = None
@@ -192,8 +190,7 @@ class Trap:
             case Receive() | AskPerson():
                 source = ("owner", process.state.owner)
         if source:
-            origin = Source(*source, f"row {process.state.seq + ahead}")
-            body["label"] = Label(frozenset({origin}), frozenset({process.state.owner})).to_json()
+            body["label"] = Label(frozenset({Source(*source)}), frozenset({process.state.owner})).to_json()
         mail = oldest(process) if isinstance(request, Receive) else None
         return Entry("outcome", body | ({"message": mail[0]} if mail else {}), form.contents)
 

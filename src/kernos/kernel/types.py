@@ -123,7 +123,10 @@ class ToolSpec:
 
 @dataclass(frozen=True, order=True)
 class Source:
-    """One origin of a value: its kind, its name (person, tool), its place (journal sequence, field)."""
+    """One origin of a value: its kind, its name (person, tool), its place (row of the journal, field).
+
+    In a row's own label the place is empty: it is that row.
+    """
 
     kind: SourceKind
     name: str

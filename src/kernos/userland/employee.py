@@ -3,7 +3,8 @@
 A turn begins with the owner's words and ends with a reply. In between the model chooses actions; what the kernel
 refuses comes back as words that it can act on:
 - facts that only the owner can give are asked for, with the questions that the tool declares, in the owner's language;
-  where none are declared the model words the question itself;
+  where none are declared the model words the question itself. The call that lacked them is held: when the owner's
+  next words give some, which the kernel tells when the call is tried again, the model has to act on them;
 - a tool whose result speaks (`say`) ends the turn with those words, rendered from the record;
 - a tool that was refused, or that has given all it can, is not offered again in the same turn.
 """
@@ -39,6 +40,14 @@ class Brief:
     window: int = 8192
 
 
+@dataclass(frozen=True)
+class Held:
+    """A call that waits for facts from the owner, and the parameters that lack them."""
+
+    action: Action
+    missing: tuple[str, ...]
+
+
 async def employee(process: Process, brief: Brief) -> None:
     """Serve the owner, message after message."""
     talk = Talk(process, brief)
@@ -56,22 +65,38 @@ class Talk:
         self._language = "en"
         self._withheld: set[str] = set()
         self._tried: set[bytes] = set()
+        self._held: Held | None = None
+        self._speak = True
 
     async def turn(self, words: str) -> None:
         """From the owner's words to a reply."""
         self._language = language_of(words, self._language)
         self._messages.append(Message("user", words))
-        self._withheld, self._tried = set(), set()
+        self._withheld, self._tried, self._speak = set(), set(), True
+        if self._held and await self._answered(self._held):
+            return
         for _ in range(ACTIONS_A_TURN):
+            context = [self._system, *self._messages]
             generation = await self._process.generate(
-                [self._system, *self._messages], tuple(self._brief.tools), sorted(self._withheld)
-            )
+                context, tuple(self._brief.tools), sorted(self._withheld), self._speak
+            )  # fmt: skip
+            self._speak = True
             self._slide(generation)
             action = generation.action
             done = await (self._reply(action) if action.name == REPLY else self._act(action))
             if done:
                 return
         await self._say(GIVING_UP.get(self._language, GIVING_UP["en"]))
+
+    async def _answered(self, held: Held) -> bool:
+        """Try a held call again. If the owner's words gave some of what it lacked, the model must now act; if they
+        made it right as it was, this was the call: True if that ended the turn."""
+        result = await self._process.invoke(held.action.name, **held.action.arguments)
+        if isinstance(result, Deny):
+            self._speak = not set(result.missing) < set(held.missing)
+            return False
+        self._held = None
+        return await self._done(held.action, result)
 
     async def _reply(self, action: Action) -> bool:
         refusal = await self._process.send(action.text)
@@ -89,6 +114,11 @@ class Talk:
         result = await self._process.invoke(action.name, **action.arguments)
         if isinstance(result, Deny):
             return await self._refused(action, result)
+        if self._held and self._held.action.name == action.name:
+            self._held = None
+        return await self._done(action, result)
+
+    async def _done(self, action: Action, result: Invoked) -> bool:
         self._messages.append(Message("assistant", action=action))
         if result.say:
             return await self._say(choose(result.say, self._language))
@@ -100,6 +130,8 @@ class Talk:
     async def _refused(self, action: Action, refusal: Deny) -> bool:
         questions = self._questions(action.name, refusal.missing)
         if questions:
+            if self._brief.tools[action.name].effects <= {"reads"}:  # only what does nothing may be tried on suspicion
+                self._held = Held(action, refusal.missing)
             return await self._say(questions)
         self._messages.append(Message("assistant", action=action))
         self._note(action.name, f"refused: {refusal.reason}")

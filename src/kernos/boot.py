@@ -81,7 +81,11 @@ class System:
         engines = wiring.engines()
         stations = {slug: wiring.station(slug, tools) for slug in company.agents}
         held = lock(state(home))
-        store = SqlStore.open(home / company.sidecar.journal.path, company.sidecar.journal.durability)
+        try:
+            store = SqlStore.open(home / company.sidecar.journal.path, company.sidecar.journal.durability)
+        except KernosError:
+            held.release()
+            raise
         return Kernel(store, SystemClock(), stations, engines, tools, held.release)
 
     async def ledger(self, place: Path) -> Ledger:

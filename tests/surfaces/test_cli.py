@@ -60,14 +60,15 @@ def test_init_leaves_alone_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_talk_shows_what_the_kernel_decided_and_ends_with_the_journal(tmp_path: Path) -> None:
-    folder = scripted(tmp_path / "shop", [HELLO, GUESS, GUESS, DONE])
+    folder = scripted(tmp_path / "shop", [HELLO, action("travel_time", kilometres=70, speed=35), GUESS, DONE])
     talk = kernos("chat", folder, "--as", "ada", said="hi\nhow long does it take?\n100 km at 50 km/h\n")
     assert talk.code == 0, talk.err
     assert "Hello, what can I do?" in talk.out
     assert "How many kilometres is it? How fast do you go, in km/h?" in talk.out
     assert "travel_time: ask the customer for: kilometres, speed" in talk.out
     assert "It takes two hours." in talk.out
-    assert "4 model calls, 2 tool calls, 1 refused" in talk.out
+    assert "kilometres: not 70: the customer said “100”, which is 100" in talk.out
+    assert "4 model calls, 3 tool calls, 2 refused" in talk.out
     assert "kilometres ← ada at row 19: “100”" in talk.out
     assert "its hash chain holds" in talk.out
 

@@ -30,7 +30,11 @@ def main() -> None:
     if settings["port"] and not _port_is_free(settings["port"]):
         print(json.dumps({"error": f"port {settings['port']} is in use"}), file=greeting, flush=True)
         return
-    import xllamacpp
+    try:
+        import xllamacpp
+    except ImportError:
+        print(json.dumps({"error": "xllamacpp is not installed: pip install 'kernos[local]'"}), file=greeting, flush=True)
+        return
 
     params = xllamacpp.CommonParams()
     params.model.path = settings["model"]

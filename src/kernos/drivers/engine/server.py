@@ -33,7 +33,8 @@ def main() -> None:
     try:
         import xllamacpp
     except ImportError:
-        print(json.dumps({"error": "xllamacpp is not installed: pip install 'kernos[local]'"}), file=greeting, flush=True)
+        lack = {"error": "xllamacpp is not installed: pip install 'kernos[local]'"}
+        print(json.dumps(lack), file=greeting, flush=True)
         return
 
     params = xllamacpp.CommonParams()

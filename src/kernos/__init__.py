@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kernos.drivers.tool.python import source, tool
-    from kernos.kernel.types import Message
+    from kernos.kernel.abi import Invoked
+    from kernos.kernel.types import Deny, Message
     from kernos.userland.lib import Process, program
 
-__all__ = ["Message", "Process", "program", "source", "tool"]
+__all__ = ["Deny", "Invoked", "Message", "Process", "program", "source", "tool"]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Deny": "kernos.kernel.types",
+    "Invoked": "kernos.kernel.abi",
     "Message": "kernos.kernel.types",
     "Process": "kernos.userland.lib",
     "program": "kernos.userland.lib",

@@ -174,15 +174,19 @@ class _Wiring:
         return played(f"{where}.script", self._home / engine.script)
 
     def tools(self) -> dict[str, Tool]:
+        return {name: self._tool(name, tool) for name, tool in self._car.tools.items()}
+
+    def _skills(self, slug: str) -> dict[str, Tool]:
+        """The tools by which an employee reads its own skills, if it has any."""
         from kernos.drivers.tool.skills import LoadSkill, ReadSkillResource
 
-        tools = {name: self._tool(name, tool) for name, tool in self._car.tools.items()}
-        skills = self._company.skills
-        if skills:
-            folders = {name: self._home / Path(skill.path).parent for name, skill in skills.items()}
-            bodies = {name: skill.body for name, skill in skills.items()}
-            tools |= {"load_skill": LoadSkill(bodies), "read_skill_resource": ReadSkillResource(folders)}
-        return tools
+        known = self._company.skills
+        own = {name: known[name] for name in self._company.agents[slug].skills if name in known}
+        if not own:
+            return {}
+        folders = {name: self._home / Path(skill.path).parent for name, skill in own.items()}
+        bodies = {name: skill.body for name, skill in own.items()}
+        return {"load_skill": LoadSkill(bodies), "read_skill_resource": ReadSkillResource(folders)}
 
     def _tool(self, name: str, tool: sidecar.Tool) -> Tool:
         where = f"kernos.toml: tools.{name}"
@@ -209,18 +213,17 @@ class _Wiring:
         """An employee's place in the kernel."""
         from kernos.kernel.grants import Claim, Grant, Station
         from kernos.kernel.limits import Limits
-        from kernos.userland.company.folder import SKILL_TOOLS
 
         given = self._company.employee(slug)
-        own = SKILL_TOOLS if set(self._company.agents[slug].skills) & set(self._company.skills) else ()
-        names = [*given.tools, *own]
+        own = self._skills(slug)
+        tools = {name: tool for name, tool in {**tools, **own}.items() if name in (*given.tools, *own)}
         engine = given.engine or next(iter(self._car.engines), "local")
-        program = self._program(slug, {name: tools[name] for name in names}, engine)
+        program = self._program(slug, tools, engine)
         return Station(
             slug, given.program or "employee", program, engine,
-            {name: Grant(name, name in given.ask) for name in names},
+            {name: Grant(name, name in given.ask) for name in tools},
             tuple(Claim(claim.what, re.compile(claim.pattern)) for claim in given.claims),
-            Limits(**given.limits.model_dump()),
+            Limits(**given.limits.model_dump()), own,
         )  # fmt: skip
 
     def _program(self, slug: str, tools: Mapping[str, Tool] | None = None, engine: str = "") -> Callable[[], Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kernos.kernel.limits import Limits
-from kernos.kernel.ports import Program
+from kernos.kernel.ports import Program, Tool
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,9 @@ class Station:
     grants: Mapping[str, Grant] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     limits: Limits = Limits()
+    own: Mapping[str, Tool] = field(default_factory=dict)
+    """Tools that only this employee has, such as those that read its skills; they go before those that all share."""
+
+    def tools(self, shared: Mapping[str, Tool]) -> Mapping[str, Tool]:
+        """The tools that it is granted, by name."""
+        return {name: tool for name, tool in {**shared, **self.own}.items() if name in self.grants}

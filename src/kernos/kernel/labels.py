@@ -122,13 +122,15 @@ class Sources:
     def _counted(self, parameter: Parameter, schema: Json, siblings: tuple[str, ...]) -> dict[Json, Quote]:
         low, high = schema.get("minimum", float("-inf")), schema.get("maximum", float("inf"))
         bare: dict[Json, Quote] = {}
+        units = (*siblings, *parameter.units)
         for source, text in reversed(self._words):
             fitting = [number for number in numbers(text) if low <= number.value <= high and _whole(number, schema)]
-            own = {number.value: Quote(source, number.text) for number in fitting if number.beside(parameter.units)}
+            measured = {number: number.unit(units) for number in fitting}
+            own = {n.value: Quote(source, n.text) for n, unit in measured.items() if unit in parameter.units}
             if own:
                 return own
-            free = (number for number in fitting if not (number.vague or number.beside(siblings)))
-            bare |= {number.value: Quote(source, number.text) for number in free}
+            free = {n.value: Quote(source, n.text) for n, unit in measured.items() if not (unit or n.vague)}
+            bare = bare or free
         return bare
 
     def spoken(self, value: str) -> Quote | None:

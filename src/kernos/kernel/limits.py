@@ -16,8 +16,6 @@ OFFERED_VALUES = 64
 """At most so many values with a source are offered to the grammar for one parameter."""
 ENGINE_ATTEMPTS = 3
 """How often one `generate` is tried when its engine dies under it."""
-SPAWN_DEPTH = 8
-"""How deep a tree of processes may grow."""
 
 
 @dataclass(frozen=True)

@@ -49,18 +49,20 @@ class Monitor:
 
         A tool that needs a value from data is left out while no tool has returned one.
         """
-        granted = {name: self._tools[name].spec for name in names if name in station.grants}
-        return {name: _narrowed(spec, sources) for name, spec in granted.items() if _possible(spec, sources)}
+        granted = station.tools(self._tools)
+        specs = {name: granted[name].spec for name in names if name in granted}
+        return {name: _narrowed(spec, sources) for name, spec in specs.items() if _possible(spec, sources)}
 
     def _generate(self, station: Station, request: Generate) -> Verdict:
-        strange = [name for name in request.tools if name not in station.grants]
+        granted = station.tools(self._tools)
+        strange = [name for name in request.tools if name not in granted]
         if strange:
             return Deny("grant", f"{station.slug} is not granted: {', '.join(strange)}")
         return Allow("granted")
 
     def _invoke(self, station: Station, sources: Sources, request: Invoke) -> Verdict:
         grant = station.grants.get(request.tool)
-        tool = self._tools.get(request.tool)
+        tool = station.tools(self._tools).get(request.tool)
         if grant is None or tool is None:
             return Deny("grant", f"{station.slug} is not granted the tool {request.tool}")
         if problem := _problem(tool, request.arguments):

@@ -40,11 +40,13 @@ class Number:
         """Whether the text often means no number at all ("一款", "十分", "this one"), but for a unit beside it."""
         return self.text == "one" or (len(self.text) == 1 and not self.text.isascii())
 
-    def beside(self, units: tuple[str, ...]) -> bool:
-        """Whether one of these units follows or precedes it, as a whole word."""
-        patterns = [bounded(normalise(unit)) for unit in units]
-        after = any(re.match(pattern, self.after) for pattern in patterns)
-        return after or any(re.search(f"(?:{pattern})$", self.before) for pattern in patterns)
+    def unit(self, units: tuple[str, ...]) -> str:
+        """The longest of these units that follows or precedes it as a whole word; empty if none does."""
+        beside = [unit for unit in units if self._beside(bounded(normalise(unit)))]
+        return max(beside, key=len, default="")
+
+    def _beside(self, pattern: str) -> bool:
+        return bool(re.match(pattern, self.after) or re.search(f"(?:{pattern})$", self.before))
 
 
 def numbers(text: str) -> Iterator[Number]:

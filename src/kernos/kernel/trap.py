@@ -92,7 +92,8 @@ class Trap:
 
     def _doubt(self, process: Process, request: Request, call: PastCall) -> None:
         """Raise InDoubt if the effect of a call without outcome may have happened and must not be repeated (I3)."""
-        tool = self.tools.get(request.tool) if isinstance(request, Invoke) else None
+        tools = process.station.tools(self.tools)
+        tool = tools.get(request.tool) if isinstance(request, Invoke) else None
         asked = call.intent.body["verdict"]["is"] == "ask"
         begun = not asked or (call.answer is not None and call.answer.body["approved"])
         if effects.after_crash(call_of(request), tool.spec if tool else None, begun) == "doubt":
@@ -138,7 +139,8 @@ class Trap:
             case Generate():
                 return await self._generate(process, request)
             case Invoke():
-                return await self._invoke(request, f"{process.pid}:{call.intent.seq}")
+                tool = process.station.tools(self.tools)[request.tool]
+                return await self._invoke(tool, request, f"{process.pid}:{call.intent.seq}")
             case AskPerson():
                 return WAITING if call.answer is None else str(call.answer.body["text"])
             case _:
@@ -147,7 +149,8 @@ class Trap:
     async def _generate(self, process: Process, request: Generate) -> Generation:
         """Ask the engine, again on a fresh one if it dies under the call."""
         names = [name for name in request.tools if name not in request.withheld]
-        specs = tuple(self.tools[name].spec for name in request.tools)
+        tools = process.station.tools(self.tools)
+        specs = tuple(tools[name].spec for name in request.tools)
         offers = self.monitor.offers(process.station, process.sources, names)
         speak = request.speak or not offers  # there must be something to choose
         prompt = Prompt(request.messages, specs, offers, speak, request.max_tokens, request.temperature)
@@ -167,9 +170,9 @@ class Trap:
                     raise
         raise AssertionError("unreachable")
 
-    async def _invoke(self, request: Invoke, key: str) -> Invoked:
+    async def _invoke(self, tool: Tool, request: Invoke, key: str) -> Invoked:
         try:
-            result = await self.tools[request.tool].call(request.arguments, key)
+            result = await tool.call(request.arguments, key)
             canonical([result.value, dict(result.say)])
         except (ToolError, BadInput) as error:
             return Invoked(error=str(error))

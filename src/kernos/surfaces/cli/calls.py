@@ -42,6 +42,7 @@ def lines(records: Iterable[Record]) -> Iterator[Line]:
     A message shows in the `receive` that took it, and by itself only while nothing has.
     """
     open_intent: Record | None = None
+    answer: Record | None = None
     unread: dict[int, Line] = {}
     for record in records:
         match record.kind:
@@ -54,30 +55,29 @@ def lines(records: Iterable[Record]) -> Iterator[Line]:
                 unread[record.seq] = Line(record.seq, record.at, "message", _text(record.body.get("text")))
             case "intent":
                 open_intent = record
-            case "answer" if open_intent is not None and open_intent.body["call"] != "ask":
-                said = "approved" if record.body["approved"] else "declined"
-                yield Line(
-                    record.seq, record.at, "answer", f"{said} by {record.body['by']} {_text(record.body.get('text'))}"
-                )
+            case "answer":
+                answer = record
             case "outcome" if open_intent is not None:
                 unread.pop(record.body.get("message", -1), None)
-                yield _call(open_intent, record)
-                open_intent = None
+                yield _call(open_intent, record, answer)
+                open_intent = answer = None
             case "exit":
                 why = record.body.get("error") or _text(record.body.get("result"))
                 yield Line(
                     record.seq, record.at, "exit", f"{record.body['how']} {why if why != 'null' else ''}".strip()
                 )
     if open_intent is not None:
-        yield _call(open_intent, None)
+        yield _call(open_intent, None, answer)
     yield from unread.values()
 
 
-def _call(intent: Record, outcome: Record | None) -> Line:
+def _call(intent: Record, outcome: Record | None, answer: Record | None) -> Line:
     body = outcome.body if outcome else {}
     cost = body.get("cost", {})
     decision = intent.body["verdict"]["is"]
-    if decision != "allow":
+    if answer is not None and decision == "ask":
+        decision = f"{'approved' if answer.body['approved'] else 'declined'} by {answer.body['by']}"
+    elif decision != "allow":
         decision += f" ({intent.body['verdict']['rule']})"
     if outcome is None:
         decision = "waiting" if intent.body["call"] in ("receive", "ask") else f"{decision}, open"
@@ -124,7 +124,7 @@ def _result(got: Any) -> str:
             return _text(got["text"])
         case _:
             value = got.get("value")
-            return f"{len(value)} records" if isinstance(value, list) else _text(value)
+            return count(len(value), "record") if isinstance(value, list) else _text(value)
 
 
 def _text(value: Json) -> str:
@@ -136,6 +136,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= DETAIL_CHARS else text[:DETAIL_CHARS] + "…"
 
 
+def count(number: int, thing: str) -> str:
+    """A number of things, in words."""
+    return f"{number:,} {thing}{'' if number == 1 else 's' if thing[-1] != 's' else 'es'}"
+
+
 def summary(shown: Sequence[Line]) -> str:
     """What all of it came to, in one line."""
     model = [line for line in shown if line.call == "generate"]
@@ -144,6 +149,6 @@ def summary(shown: Sequence[Line]) -> str:
     tokens, cached = sum(line.tokens for line in shown), sum(line.cached for line in shown)
     seconds = sum(line.seconds or 0 for line in shown)
     return (
-        f"{len(model)} model calls, {len(tools)} tool calls, {refused} refused; "
+        f"{count(len(model), 'model call')}, {count(len(tools), 'tool call')}, {refused} refused; "
         f"{tokens:,} tokens ({cached:,} of them from cache); {seconds:.1f} s in engines and tools"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from kernos.kernel.errors import BadInput
+from kernos.surfaces.cli.calls import count
 from kernos.surfaces.cli.system import System
 
 Folder = click.Path(path_type=Path)
@@ -57,7 +58,7 @@ def check(system: System, folder: Path) -> int:
     for note in [*company.notes, *(system.missing(folder) if not faults else ())]:
         click.secho(f"· {note}", fg="yellow")
     counts = (("employee", company.agents), ("skill", company.skills), ("task", company.tasks))
-    found = ", ".join(f"{len(things)} {name}{'s' * (len(things) != 1)}" for name, things in counts)
+    found = ", ".join(count(len(things), name) for name, things in counts)
     if faults:
         click.secho(f"{folder}: {len(faults)} to mend ({found})", fg="red")
         return 2

@@ -195,5 +195,5 @@ async def _verify(system: System, place: Path) -> int:
     if faults:
         return 1
     rows = sum(status.seq + 1 for status in statuses)
-    click.secho(f"✓ {len(statuses)} processes, {rows:,} rows: every chain holds", fg="green")
+    click.secho(f"✓ {calls.count(len(statuses), 'process')}, {calls.count(rows, 'row')}: every chain holds", fg="green")
     return 0

@@ -69,8 +69,8 @@ class View:
             case "intent", "generate":
                 self._busy("thinking")
             case "intent", "invoke":
-                denied = body["verdict"]["is"] == "deny"
-                self._note(f"{body['tool']}: {body['verdict'].get('reason', 'allowed') if denied else 'allowed'}")
+                said = {"allow": "allowed", "ask": "waits for approval"}
+                self._note(f"{body['tool']}: {said.get(body['verdict']['is'], body['verdict'].get('reason'))}")
             case "intent", "send" if body["verdict"]["is"] != "deny":
                 self._say(body["text"])
             case "intent", "send":

@@ -93,7 +93,7 @@ async def _resume(system: System, place: Path, prefix: str) -> None:
         raise BadInput(f"process {status.pid}", f"an exited process ({status.why})", "one that runs or waits")
     kernel = await system.kernel(place)
     try:
-        click.secho(f"process {status.pid}: {status.calls} calls from its journal", dim=True)
+        click.secho(f"process {status.pid}: {calls.count(status.calls, 'call')} from its journal", dim=True)
         await _talk(kernel, status.pid, _people(None), greet=False)
     finally:
         await kernel.close()

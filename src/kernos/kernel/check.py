@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kernos.kernel.context import EMPTY, parts
-from kernos.kernel.errors import JournalBroken
+from kernos.kernel.errors import BadInput, JournalBroken
 from kernos.kernel.journal import Journal, broken
 from kernos.kernel.process import Process
 from kernos.kernel.state import fold
@@ -37,7 +37,7 @@ async def _faults(pid: str, journal: Journal, status: Status | None) -> list[str
         records, contents = await journal.raw(pid)
         found = broken(records, contents, status) or await _contexts(records, journal)
         folded = None if found else fold(list(records)).status()
-    except (JournalBroken, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (JournalBroken, BadInput, KeyError, TypeError, ValueError, AttributeError) as error:
         return [f"a row is not of its form: {error}"]
     return found if found or folded == status else ["the process table differs from the fold of the journal"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kernos.kernel.errors import BadInput
 from kernos.kernel.types import Message, digest
 
 EMPTY = "0" * 64
@@ -17,6 +18,8 @@ def chain(messages: Sequence[Message], known: set[str]) -> tuple[str, dict[str, 
     """The head of a context and the contents not yet in `known`: its new messages and links, by hash."""
     head, fresh = EMPTY, dict[str, bytes]()
     for message in messages:
+        if not isinstance(message, Message):
+            raise BadInput("generate: messages", type(message).__name__, "kernos.Message")
         link = bytes.fromhex(head) + bytes.fromhex(message.digest)
         head = digest(link)
         if head not in known:

@@ -33,6 +33,8 @@ from kernos.kernel.types import Event, Status
 _NOT_THE_PROGRAMS = (EngineError, StoreError, InDoubt, ReplayDiverged)
 """Errors that are not the program's to handle: its call stays open until somebody mends the cause."""
 
+_WHATEVER = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
+
 
 class Kernel:
     """Everything that a surface may do to processes; see `ports.Kernel`."""
@@ -55,6 +57,7 @@ class Kernel:
         self._live: dict[str, Process] = {}
         self._due: dict[str, Due] = {}
         self._watchers: dict[str, list[Watcher]] = {}
+        self._births: dict[str, asyncio.Lock] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def spawn(self, employee: str, owner: str) -> str:
@@ -92,7 +95,7 @@ class Kernel:
 
     async def tick(self, pid: str) -> Status:
         """Run a process until it waits or exits; a recovered one first goes through its past."""
-        async with self._turns.setdefault(pid, asyncio.Lock()), self._whole(pid):
+        async with self._turn(pid), self._whole(pid, turn=True):
             process = await self._process(pid)
             while process.state.phase != "exited":
                 if process.request is None:
@@ -139,10 +142,11 @@ class Kernel:
         self._release()
 
     async def _process(self, pid: str) -> Process:
-        if pid not in self._live:
-            due, tell = self._due.pop(pid, None), self._teller(pid)
-            self._live[pid] = await recover(pid, self._stations, self._journal, self._clock, tell, due)
-        return self._live[pid]
+        async with self._births.setdefault(pid, asyncio.Lock()):
+            if pid not in self._live:
+                due, tell = self._due.pop(pid, None), self._teller(pid)
+                self._live[pid] = await recover(pid, self._stations, self._journal, self._clock, tell, due)
+            return self._live[pid]
 
     def _teller(self, pid: str) -> Watcher:
         def tell(event: Event) -> None:
@@ -152,18 +156,26 @@ class Kernel:
         return tell
 
     @asynccontextmanager
-    async def _whole(self, pid: str) -> AsyncIterator[None]:
+    async def _whole(self, pid: str, turn: bool = False) -> AsyncIterator[None]:
         """Forget the live process if the block does not end well: its journal is the truth, and it is recovered from
-        there when it is next needed. Only a reply that could not be written is kept."""
+        there when it is next needed. Only a reply that could not be written is kept. A `turn` forgets its own process;
+        what fails beside a turn leaves it to that."""
         try:
             yield
         except BaseException:
-            process = self._live.pop(pid, None)
-            if process is not None:
-                process.close()
-                if process.due is not None:
-                    self._due[pid] = process.due
+            if turn or not self._turn(pid).locked():
+                self._forget(pid)
             raise
+
+    def _forget(self, pid: str) -> None:
+        process = self._live.pop(pid, None)
+        if process is not None:
+            process.close()
+            if process.due is not None:
+                self._due[pid] = process.due
+
+    def _turn(self, pid: str) -> asyncio.Lock:
+        return self._turns.setdefault(pid, asyncio.Lock())
 
     async def _catch_up(self, process: Process) -> None:
         """Bring a recovered process to its open call, so that an answer finds it."""
@@ -189,7 +201,7 @@ class Kernel:
             raise
         except LimitExceeded as error:
             how, contents = "limit", {"error": str(error)}
-        except Exception as error:  # a program is foreign code: whatever it raises ends it, never the kernel
+        except _WHATEVER as error:  # a program is foreign code: what it raises ends it, never the kernel
             how, contents = "failed", {"error": f"{type(error).__name__}: {error}"}
         process.request = None
         if process.state.phase != "exited":

@@ -117,7 +117,9 @@ def _sourced(spec: ToolSpec, sources: Sources, arguments: Mapping[str, Json]) ->
     """The evidence for the arguments that need a source, and those arguments that have none."""
     evidence: dict[str, str] = {}
     unfounded: dict[str, Json] = {}
-    for name, value in arguments.items():
+    declared = [name for name in spec.schema.get("properties", {}) if name in arguments]
+    for name in dict.fromkeys([*declared, *arguments]):  # in the order in which a person should be asked
+        value = arguments[name]
         if spec.rule(name).source == "any" or value is None:
             continue
         for part in value if isinstance(value, list) and value else [value]:
@@ -173,8 +175,9 @@ def _values(spec: ToolSpec, sources: Sources, name: str) -> list[Json]:
     rule, schema = spec.rule(name), _schema(spec, name)
     if rule.source == "user":
         return list(sources.said(rule, schema, _siblings(spec, name)))
-    kinds = _KINDS.get(schema.get("type", ""), (object,))
-    return [value for value in sources.field(name) if isinstance(value, kinds)] if rule.source == "data" else []
+    kinds = _KINDS.get(schema.get("type", ""), (str, int, float, bool))
+    known = sources.field(name) if rule.source == "data" else []
+    return [value for value in known if isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)]
 
 
 def _countable(rule: Parameter, schema: Json) -> bool:

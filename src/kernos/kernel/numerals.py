@@ -77,5 +77,5 @@ def _chinese(text: str) -> int:
             total, section, digit = (total + section + digit or 1) * 10_000, 0, 0
         else:
             section, digit = section + (digit or 1) * _SCALES[char], 0
-    scale = {**_SCALES, "万": 10_000}.get(text[-2], 10)
-    return total + section + digit * scale // 10
+    before_last = {**_SCALES, "万": 10_000}.get(text[-2:-1], 10)
+    return total + section + digit * before_last // 10

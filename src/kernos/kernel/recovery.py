@@ -28,7 +28,8 @@ async def recover(
     process = Process(pid, stations[employee], journal, clock, tell)
     rows = [process.restore(record, contents) for record in records]
     process.past.extend(_calls(rows))
-    if due is not None and process.past and due.seq == process.past[-1].intent.seq:
+    last = process.past[-1] if process.past else None
+    if due is not None and last is not None and last.outcome is None and last.intent.seq == due.seq:
         process.due = due
     return process
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from kernos.kernel import effects, limits
 from kernos.kernel.abi import AskPerson, Generate, Invoke, Invoked, Now, Random, Receive, Reply, Request, Send, call_of
-from kernos.kernel.errors import BadInput, EngineDied, InDoubt, ReplayDiverged, ToolError
+from kernos.kernel.errors import BadInput, EngineDied, EngineError, InDoubt, ReplayDiverged, ToolError
 from kernos.kernel.forms import of_reply, of_request, to_reply
 from kernos.kernel.journal import Entry
 from kernos.kernel.mailbox import oldest
@@ -163,7 +163,10 @@ class Trap:
             try:
                 async with self.scheduler.slot(process.station.engine) as (engine, queued):
                     generation = await engine.generate(prompt, draft)
+                    canonical(dict(generation.action.arguments))
                     return replace(generation, queued=queued, attempts=attempt)
+            except BadInput as error:
+                raise EngineError(f"the engine's answer cannot be recorded: {error.found}") from None
             except EngineDied:
                 process.tell(Event(process.pid, "redraft"))
                 if attempt == limits.ENGINE_ATTEMPTS:

@@ -2,6 +2,7 @@
 
 `messages` writes a prompt for a chat template that knows no tools; `union` is the JSON schema of all actions that may
 be chosen now, to decode under; `action_of` reads what came out, `ReplyStream` its text while it is still coming.
+`checked`, `whole` and `TextStream` serve the client where it uses tools natively as well.
 An action is written as models learnt to write calls: {"name": ..., "arguments": {...}}.
 """
 
@@ -11,15 +12,15 @@ import json
 import re
 from collections.abc import Mapping
 
-from kernos.kernel.errors import EngineError
+from kernos.kernel.errors import BadInput, EngineError
 from kernos.kernel.ports import Prompt
-from kernos.kernel.types import REPLY, Action, Json, Message, ToolSpec
+from kernos.kernel.types import REPLY, Action, Json, Message, ToolSpec, canonical
 
 REPLY_CHARS = 300
 """A reply in free text is held to this length, in characters: small models do not stop by themselves."""
 
 _HEAD = "\n\n# Actions\nAnswer with one JSON object and nothing else, one of:\n"
-_REPLY_LINE = '{"name": "reply", "arguments": {"text": string}}: say something to the customer'
+_REPLY_LINE = '{"name": "reply", "arguments": {"text": string}}: say something to the person'
 _REPLY_SCHEMA: Json = {
     "type": "object",
     "properties": {"text": {"type": "string", "minLength": 1, "maxLength": REPLY_CHARS}},
@@ -33,7 +34,24 @@ def union(prompt: Prompt) -> Json:
     offers = dict(prompt.offers) | ({REPLY: _REPLY_SCHEMA} if prompt.speak else {})
     if not offers:
         raise EngineError("a prompt offers no tool and no reply: there is nothing to choose")
-    return {"anyOf": [_branch(name, schema) for name, schema in offers.items()]}
+    branches, definitions = [], {}
+    for name, schema in offers.items():
+        moved = _renamed(schema, name)
+        definitions |= {f"{name}.{key}": part for key, part in moved.pop("$defs", {}).items()}
+        branches.append(_branch(name, moved))
+    return {"anyOf": branches, **({"$defs": definitions} if definitions else {})}
+
+
+def _renamed(part: Json, tool: str) -> Json:
+    """A tool's schema that refers to its definitions by names of its own: they move to the root of the union, which is
+    where a reference starts, and another tool may define the same name."""
+    if isinstance(part, list):
+        return [_renamed(each, tool) for each in part]
+    if not isinstance(part, dict):
+        return part
+    refers = isinstance(part.get("$ref"), str)
+    own = {"$ref": part["$ref"].replace("#/$defs/", f"#/$defs/{tool}.", 1)} if refers else {}
+    return {key: _renamed(each, tool) for key, each in part.items()} | own
 
 
 def _branch(name: str, schema: Json) -> Json:
@@ -46,9 +64,10 @@ def _branch(name: str, schema: Json) -> Json:
 
 
 def messages(prompt: Prompt) -> list[dict[str, str]]:
-    """The prompt as plain chat messages. What is described never depends on what is offered: the prefix stays."""
-    manual = _HEAD + "\n".join([*map(_line, prompt.tools), *([_REPLY_LINE] if prompt.speak else [])])
-    written = [_written(message) for message in prompt.messages]
+    """The prompt as plain chat messages. What is described never depends on what is offered, nor on whether the model
+    may speak: the prefix stays, and the grammar alone says what may be chosen."""
+    manual = _HEAD + "\n".join([*map(_line, prompt.tools), _REPLY_LINE])
+    written = [plain(message) for message in prompt.messages]
     if written and written[0]["role"] == "system":
         written[0] = {"role": "system", "content": written[0]["content"] + manual}
         return written
@@ -67,7 +86,8 @@ def _kind(schema: Json) -> str:
     return str(schema.get("type", "value"))
 
 
-def _written(message: Message) -> dict[str, str]:
+def plain(message: Message) -> dict[str, str]:
+    """A message as text."""
     if message.role == "tool":
         return {"role": "user", "content": f"<tool_response>\n{message.text}\n</tool_response>"}
     if message.action is not None:
@@ -83,13 +103,22 @@ def action_of(text: str, complete: bool) -> Action:
     """
     try:
         value = json.loads(text)
-        return Action(value["name"], whole(value["arguments"]))
-    except (ValueError, KeyError, TypeError):
+        return checked(value["name"], value["arguments"])
+    except (BadInput, ValueError, KeyError, TypeError, RecursionError):
         stream = ReplyStream()
         if not complete and (said := stream.feed(text)):
             return Action(REPLY, {"text": said})
         why = "was cut off at its token limit" if not complete else "is not an action: the server ignores the grammar"
         raise EngineError(f"the engine's answer {why}: {text[:120]!r}") from None
+
+
+def checked(name: Json, arguments: Json) -> Action:
+    """The action, if it is one that a journal can hold. Raises BadInput, or RecursionError if it is nested too deep."""
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise BadInput("action", repr(name), "a tool's name and an object of arguments")
+    action = Action(whole(name), whole(arguments))
+    canonical(action.arguments)
+    return action
 
 
 def whole(value: Json) -> Json:
@@ -98,26 +127,47 @@ def whole(value: Json) -> Json:
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
         return [whole(part) for part in value]
-    return {key: whole(part) for key, part in value.items()} if isinstance(value, dict) else value
+    return {whole(key): whole(part) for key, part in value.items()} if isinstance(value, dict) else value
 
 
-class ReplyStream:
-    """The text of a reply out of its JSON, piece by piece, while the model writes it."""
-
-    _OPENING = re.compile(r'\s*\{\s*"name"\s*:\s*"reply"\s*,\s*"arguments"\s*:\s*\{\s*"text"\s*:\s*"')
-    _STRING = re.compile(r'(?:[^"\\]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\[^u])*')
+class TextStream:
+    """The text of a reply, without the blanks around it, piece by piece, while the model writes it."""
 
     def __init__(self) -> None:
-        self._raw = ""
+        self.raw = ""
         self._given = 0
 
     def feed(self, piece: str) -> str:
-        """Take what came; return the text that is new, decoded; empty while there is none, or if it is no reply."""
-        self._raw += piece
-        opening = self._OPENING.match(self._raw)
-        if opening is None:
-            return ""
-        string = self._STRING.match(self._raw, opening.end())
-        text: str = json.loads(f'"{string[0]}"', strict=False) if string else ""
+        """Take what came; return the text that is new, which is never taken back; empty if there is none."""
+        self.raw += piece
+        text = self.text
         new, self._given = text[self._given :], len(text)
         return new
+
+    @property
+    def text(self) -> str:
+        """The text as far as it is certain."""
+        return _certain(self.raw).strip()
+
+
+def _certain(text: str) -> str:
+    """The text less half a surrogate pair at its end, whose other half may be to come."""
+    mended: str = whole(text[:-1] if "\ud800" <= text[-1:] <= "\udbff" else text)
+    return mended
+
+
+class ReplyStream(TextStream):
+    """The text of a reply out of its JSON; empty if it is no reply."""
+
+    _OPENING = re.compile(r'\s*\{\s*"name"\s*:\s*"reply"\s*,\s*"arguments"\s*:\s*\{\s*"text"\s*:\s*"')
+    _STRING = re.compile(r'(?:[^"\\]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*')
+
+    @property
+    def text(self) -> str:
+        opening = self._OPENING.match(self.raw)
+        string = self._STRING.match(self.raw, opening.end()) if opening else None
+        if string is None:
+            return ""
+        text: str = json.loads(f'"{string[0]}"', strict=False)
+        closed = self.raw.startswith('"', string.end())
+        return str(whole(text)) if closed else _certain(text)

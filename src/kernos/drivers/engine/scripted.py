@@ -7,6 +7,7 @@ Both count what a real engine would, one token a word, so that limits and report
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -46,8 +47,8 @@ class ScriptedEngine:
         """The script's next action; see `ports.Engine`."""
         self.prompts.append(prompt)
         action = self._next(prompt)
-        for word in action.text.split(" ") if action.text else ():
-            draft(word + " ")
+        for word in re.findall(r"\S+\s*|\s+", action.text):
+            draft(word)
         return Generation(action, sum(len(message.text.split()) for message in prompt.messages), 0, 1)
 
     async def close(self) -> None:

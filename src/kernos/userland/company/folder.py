@@ -13,8 +13,6 @@ from kernos.userland.company.markdown import Agent, Reader, Skill, Task
 from kernos.userland.company.problems import Problem, nearest
 from kernos.userland.company.sidecar import Employee, Sidecar, SqlTool
 
-_PLACES = {kind: re.compile(rf"(?:.*/)?{folder}/([^/]+)/{file}") for kind, folder, file in (
-    ("agent", "agents", r"AGENTS\.md"), ("skill", "skills", r"SKILL\.md"), ("task", "tasks", r"TASK\.md"))}  # fmt: skip
 SKILL_TOOLS = ("load_skill", "read_skill_resource")
 """Tools that every employee with skills has: they only read the company's skills."""
 
@@ -39,19 +37,10 @@ class Company:
 def read(files: Mapping[str, str]) -> Company:
     """The company in these files, path to text. It never fails: what is wrong stands in `problems`."""
     reader = Reader()
-    agents: dict[str, Agent] = {}
-    skills: dict[str, Skill] = {}
-    tasks: dict[str, Task] = {}
-    name = ""
-    for path, text in sorted(files.items()):
-        if path == "COMPANY.md":
-            name = str(reader.document(path, text).fields.get("name") or "")
-        elif match := _PLACES["agent"].fullmatch(path):
-            agents[match[1]] = reader.agent(match[1], reader.document(path, text))
-        elif match := _PLACES["skill"].fullmatch(path):
-            skills[match[1]] = reader.skill(match[1], reader.document(path, text))
-        elif match := _PLACES["task"].fullmatch(path):
-            tasks[match[1]] = reader.task(match[1], reader.document(path, text))
+    name = str(reader.document("COMPANY.md", files.get("COMPANY.md", "")).fields.get("name") or "")
+    agents = {slug: reader.agent(slug, document) for slug, document in reader.documents("agent", files).items()}
+    skills = {slug: reader.skill(slug, document) for slug, document in reader.documents("skill", files).items()}
+    tasks = {slug: reader.task(slug, document) for slug, document in reader.documents("task", files).items()}
     car, faults = sidecar.parse(files)
     problems = [*reader.problems, *faults, *_references(agents, car)]
     if not agents:
@@ -92,14 +81,24 @@ def _sql(at: str, tool: SqlTool, car: Sidecar) -> Iterator[Problem]:
     if tool.data not in car.data:
         yield Problem(f"{at}.data", repr(tool.data), nearest(tool.data, car.data, "a table under [data]"))
     for name, parameter in tool.parameters.items():
-        where = f"{at}.parameters.{name}"
-        if parameter.vocabulary and parameter.vocabulary not in car.vocabulary:
-            right = nearest(parameter.vocabulary, car.vocabulary, "a table under [vocabulary]")
-            yield Problem(f"{where}.vocabulary", repr(parameter.vocabulary), right)
+        yield from _parameter(f"{at}.parameters.{name}", parameter, car)
         if not re.search(rf":{re.escape(name)}\b", tool.query):
             yield Problem(f"{at}.query", f"no :{name}", "every parameter in the query")
     for name in set(re.findall(r"(?<!:):([a-zA-Z_]\w*)", tool.query)) - set(tool.parameters):
         yield Problem(f"{at}.query", f":{name}", nearest(name, tool.parameters, "a parameter of the tool"))
+
+
+def _parameter(at: str, parameter: sidecar.Parameter, car: Sidecar) -> Iterator[Problem]:
+    """What keeps a parameter from ever having a value."""
+    if parameter.vocabulary and parameter.vocabulary not in car.vocabulary:
+        right = nearest(parameter.vocabulary, car.vocabulary, "a table under [vocabulary]")
+        yield Problem(f"{at}.vocabulary", repr(parameter.vocabulary), right)
+    if parameter.vocabulary and parameter.type != "string":
+        right = "'string': the values of a vocabulary are texts"
+        yield Problem(f"{at}.type", f"{parameter.type!r} with a vocabulary", right)
+    elif parameter.type == "boolean" and parameter.source == "user":
+        right = "'string' with a vocabulary: a person says words, never true or false"
+        yield Problem(f"{at}.type", "'boolean' with the source 'user'", right)
 
 
 def _notes(

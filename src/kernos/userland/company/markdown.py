@@ -18,16 +18,21 @@ from kernos.userland.company.problems import Problem
 
 SKILL_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 SKILL_NAME_CHARS, SKILL_DESCRIPTION_CHARS = 64, 1024
-_FRONT = re.compile(r"\A﻿?---[ \t]*\r?\n(?P<head>.*?)^---[ \t]*(?:\r?\n|\Z)(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
+_RULE = r"---[ \t]*(?:\r?\n|\Z)"
+_FRONT = re.compile(rf"\A{_RULE}(?P<head>.*?)^{_RULE}(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
+_PLACES = {kind: re.compile(rf"(?:.*/)?{folder}/([^/]+)/{file}") for kind, folder, file in (
+    ("agent", "agents", r"AGENTS\.md"), ("skill", "skills", r"SKILL\.md"), ("task", "tasks", r"TASK\.md"))}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Document:
-    """A file with front matter: its path in the folder, its fields, its text."""
+    """A file with front matter: its path in the folder, its fields, its text. One that is not `sound` has fields that
+    could not be read: that stands in the problems already, and the lack of a field is no other."""
 
     path: str
     fields: Mapping[str, Json]
     body: str
+    sound: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,23 +77,42 @@ class Reader:
 
     problems: list[Problem] = field(default_factory=list)
 
+    def documents(self, kind: str, files: Mapping[str, str]) -> dict[str, Document]:
+        """The files of a kind, by the name of their folder, which no two of them may share."""
+        found: dict[str, Document] = {}
+        for path, text in sorted(files.items()):
+            match = _PLACES[kind].fullmatch(path)
+            if match and match[1] in found:
+                taken = f"the {kind} {match[1]!r}, which is in {found[match[1]].path} too"
+                self._wrong(path, taken, "a folder of another name")
+            elif match:
+                found[match[1]] = self.document(path, text)
+        return found
+
     def document(self, path: str, text: str) -> Document:
         """Split a file; one without front matter has no fields."""
+        text = text.removeprefix("\ufeff")
         match = _FRONT.match(text)
         if match is None:
-            if text.lstrip("﻿").startswith("---"):
+            endless = bool(re.match(_RULE, text))
+            if endless:
                 self._wrong(path, "front matter that never ends", "a second line of ---")
-            return Document(path, {}, text.strip())
+            return Document(path, {}, text.strip(), not endless)
+        fields = self._fields(path, match["head"])
+        return Document(path, fields or {}, match["body"].strip(), fields is not None)
+
+    def _fields(self, path: str, head: str) -> dict[str, Json] | None:
+        """The fields of a front matter; None if they cannot be read."""
         try:
-            fields = yaml.safe_load(match["head"]) or {}
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 2 if error.problem_mark else 2
-            self._wrong(f"{path}: line {line}", f"YAML that does not parse ({error.problem})", "valid YAML")
-            fields = {}
-        if not isinstance(fields, dict):
-            self._wrong(f"{path}: front matter", f"a {type(fields).__name__}", "fields, each `name: value`")
-            fields = {}
-        return Document(path, fields, match["body"].strip())
+            fields = yaml.safe_load(head) or {}
+        except Exception as error:  # a value that does not fit its tag raises whatever PyYAML stumbles over
+            where, found = _stumble(error)
+            self._wrong(f"{path}: {where}", f"YAML that does not parse ({found})", "valid YAML")
+            return None
+        if isinstance(fields, dict):
+            return fields
+        self._wrong(f"{path}: front matter", f"a {type(fields).__name__}", "fields, each `name: value`")
+        return None
 
     def agent(self, slug: str, document: Document) -> Agent:
         """An agent; its name falls back to its folder's, its title to its description."""
@@ -102,8 +126,12 @@ class Reader:
 
     def skill(self, slug: str, document: Document) -> Skill:
         """A skill, held to the limits of the Agent Skills format."""
-        where = document.path
-        name, description = self._text(document, "name"), self._text(document, "description")
+        description = self._text(document, "description")
+        if document.sound:
+            self._limits(slug, document.path, self._text(document, "name"), description)
+        return Skill(slug, document.path, description, document.body, self._names(document, "allowed-tools"))
+
+    def _limits(self, slug: str, where: str, name: str, description: str) -> None:
         if not name or not SKILL_NAME.fullmatch(name) or len(name) > SKILL_NAME_CHARS:
             right = f"1 to {SKILL_NAME_CHARS} lower-case letters, digits and single hyphens"
             self._wrong(f"{where}: name", _found(name), right)
@@ -112,7 +140,6 @@ class Reader:
         if not 1 <= len(description) <= SKILL_DESCRIPTION_CHARS:
             found = f"{len(description)} characters" if description else "nothing"
             self._wrong(f"{where}: description", found, f"1 to {SKILL_DESCRIPTION_CHARS} characters")
-        return Skill(slug, where, description, document.body, self._names(document, "allowed-tools"))
 
     def task(self, slug: str, document: Document) -> Task:
         name = self._text(document, "name") or slug
@@ -136,7 +163,16 @@ class Reader:
         return tuple(str(part) for part in value or ())
 
     def _wrong(self, where: str, found: str, right: str) -> None:
-        self.problems.append(Problem(where, found, right))
+        """Collect a problem; of one place the first counts, the others follow from it."""
+        if all(problem.where != where for problem in self.problems):
+            self.problems.append(Problem(where, found, right))
+
+
+def _stumble(error: Exception) -> tuple[str, str]:
+    """Where PyYAML stumbled, and over what."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 2}", str(error.problem)
+    return "front matter", (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _found(text: str) -> str:

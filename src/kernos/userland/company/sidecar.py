@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from kernos.kernel.errors import BadInput, NotFound
 from kernos.kernel.types import Json, SourceRule
@@ -32,7 +32,7 @@ class JournalSection(Section):
     """Where the journal is kept. `power` survives a power cut, `crash` only the death of Kernos, and is faster."""
 
     path: str = Field(".kernos/journal.db", description="the SQLite file, from the folder")
-    durability: Literal["power", "crash"] = "power"
+    durability: Literal["power", "crash"] = Field("power", description="what a written row survives")
 
 
 class EmbeddedEngine(Section):
@@ -77,15 +77,22 @@ class Data(Section):
     seed: str = Field("", description="an SQL script that makes the database when it is not there")
 
 
+def _text_or_whole(value: object) -> object:
+    """Checked before pydantic tries each of the two types, which would be two faults of one value."""
+    if type(value) not in (str, int):
+        raise ValueError("a string or an integer")
+    return value
+
+
 class Parameter(Section):
     """A parameter of a tool: its JSON schema, and where its value may come from."""
 
-    type: Literal["string", "integer", "number", "boolean"] = "string"
-    description: str = ""
-    enum: list[str | int] = []
-    minimum: float | None = None
-    maximum: float | None = None
-    optional: bool = False
+    type: Literal["string", "integer", "number", "boolean"] = Field("string", description="the JSON type")
+    description: str = Field("", description="for the model")
+    enum: list[Annotated[str | int, BeforeValidator(_text_or_whole)]] = Field([], description="the only values")
+    minimum: float | None = Field(None, description="the smallest value")
+    maximum: float | None = Field(None, description="the largest value")
+    optional: bool = Field(False, description="may be left out")
     source: SourceRule = Field("any", description="user: the person said it; data: a tool returned it; any")
     vocabulary: str = Field("", description="a table under [vocabulary]: the values, and the words for each")
     units: list[str] = Field([], description="words beside a number of this kind")
@@ -97,8 +104,8 @@ class SqlTool(Section):
 
     driver: Literal["sql"]
     data: str = Field(description="a table under [data]")
-    description: str
-    query: str
+    description: str = Field(description="what the tool does, for the model")
+    query: str = Field(description="SQL with :name for each parameter")
     parameters: dict[str, Parameter] = {}
     say: Texts = Field({}, description="what the person hears, by language, with {column}s of the first record")
     empty: Texts = Field({}, description="what the person hears when no record was found")
@@ -126,7 +133,7 @@ class Claim(Section):
     def compiles(cls, pattern: str) -> str:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"a regular expression ({error})") from None
         return pattern
 
@@ -134,8 +141,8 @@ class Claim(Section):
 class Limits(Section):
     """What one process may use in its life."""
 
-    tokens: int = Field(200_000, ge=1)
-    calls: int = Field(2_000, ge=1)
+    tokens: int = Field(200_000, ge=1, description="prompt and completion")
+    calls: int = Field(2_000, ge=1, description="system calls")
     seconds: float = Field(3_600.0, gt=0, strict=False, description="time in engines and tools")
 
 
@@ -153,7 +160,7 @@ class Employee(Section):
 class Networks(Section):
     """Which addresses engines may have. In sovereign mode no other is ever reached."""
 
-    sovereign: bool = True
+    sovereign: bool = Field(True, description="refuse engines outside `allow`")
     allow: list[str] = Field(["127.0.0.0/8", "::1/128"], description="networks in CIDR form")
 
 
@@ -186,55 +193,61 @@ def _merged(files: Mapping[str, str]) -> dict[str, Json]:
     raw = _loaded(FILE, files.get(FILE, ""))
     included = raw.get("include", [])
     for name in included if isinstance(included, list) else []:
-        if name not in files:
-            raise NotFound(f"{FILE}: include", repr(name), nearest(str(name), files, "a .toml file beside it"))
-        for table, value in _loaded(name, files[name]).items():
-            if table in raw and not (isinstance(raw[table], dict) and isinstance(value, dict)):
-                raise BadInput(f"{name}: {table}", f"a key that {FILE} has too", "another")
-            raw[table] = {**raw.get(table, {}), **value} if isinstance(value, dict) else value
+        if isinstance(name, str):  # any other is pydantic's to report
+            if name not in files:
+                raise NotFound(f"{FILE}: include", repr(name), nearest(name, files, "a .toml file beside it"))
+            _add(raw, name, _loaded(name, files[name]))
     return raw
+
+
+def _add(raw: MutableMapping[str, Json], name: str, more: Mapping[str, Json]) -> None:
+    """Add an included file's tables. Raises BadInput for a key that is there already: none replaces another."""
+    for table, value in more.items():
+        here = raw.setdefault(table, {})
+        if not (isinstance(here, dict) and isinstance(value, dict)):
+            raise BadInput(f"{name}: {table}", "what cannot be added", "a table, here as in the other files")
+        if taken := sorted(here.keys() & value.keys()):
+            raise BadInput(f"{name}: {table}.{taken[0]}", "a key that another file has too", "each key in one file")
+        here.update(value)
 
 
 def _loaded(name: str, text: str) -> dict[str, Json]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
         raise BadInput(name, f"TOML that does not parse: {error}", "valid TOML") from None
 
 
 def _problem(fault: dict[str, Json], raw: Json) -> Problem:
     """pydantic's words, as ours: the field in TOML's own notation, and what would be right there."""
-    path = [part for part in fault["loc"] if part not in _TAGS or part in _keys(raw, fault["loc"])]
+    path = list(fault["loc"])
+    if path[0] in _DRIVERS:
+        del path[2:3]  # the driver, which pydantic adds to the way
     where = f"{FILE}: {_dotted(path)}"
+    found = _shown(fault["input"])
     match fault["type"]:
         case "extra_forbidden":
             return Problem(where, "an unknown key", nearest(str(path[-1]), _fields(path[:-1], raw), "a known key"))
         case "missing":
             return Problem(where, "nothing", "a value: this key is needed")
         case "union_tag_invalid" | "union_tag_not_found":
-            found = repr(fault["ctx"]["tag"]) if "tag" in fault["ctx"] else "nothing"
-            return Problem(f"{where}.driver", found, " or ".join(_DRIVERS[str(path[0])]))
+            tag = repr(fault["ctx"]["tag"]) if "tag" in fault["ctx"] else "nothing"
+            return Problem(f"{where}.driver", tag, " or ".join(_DRIVERS[str(path[0])]))
         case "literal_error":
-            return Problem(where, repr(fault["input"]), str(fault["ctx"]["expected"]))
+            return Problem(where, found, str(fault["ctx"]["expected"]))
         case "value_error":
-            return Problem(where, repr(fault["input"]), str(fault["ctx"]["error"]))
-    message = str(fault["msg"]).removeprefix("Input should be ")
-    return Problem(where, repr(fault["input"])[:80], message)
+            return Problem(where, found, str(fault["ctx"]["error"]))
+    return Problem(where, found, str(fault["msg"]).removeprefix("Input should be "))
 
 
 _DRIVERS = {"engines": ("embedded", "openai", "scripted"), "tools": ("sql", "python")}
-_TAGS = tuple(driver for drivers in _DRIVERS.values() for driver in drivers)
 
 
-def _keys(raw: Json, loc: Sequence[str | int]) -> set[str]:
-    """All keys of the raw file on the way to a place, to tell real keys from the tags that pydantic adds."""
-    keys: set[str] = set()
-    here = raw
-    for part in loc:
-        if isinstance(here, dict) and part in here:
-            keys.add(str(part))
-            here = here[part]
-    return keys
+def _shown(value: Json) -> str:
+    """What stands at a place; of a table or list, which may be of any size and depth, only its kind."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    return repr(value)[:80]
 
 
 def _dotted(path: Sequence[str | int]) -> str:

@@ -1,0 +1,269 @@
+"""Processes are born, get messages, take turns, and are watched; errors of engine and store leave a call open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from kernos.drivers.engine.scripted import ScriptedEngine, say
+from kernos.drivers.store.memory import MemoryStore
+from kernos.drivers.tool.python import PythonTool
+from kernos.kernel.errors import BadInput, EngineDied, EngineError, JournalBroken, StoreError
+from kernos.kernel.limits import ENGINE_ATTEMPTS
+from kernos.kernel.ports import Prompt, Store
+from kernos.kernel.types import Action, Generation, Message, Record, Status
+from kernos.userland.lib import Process
+from tests.support import CLERK, House, World, Wrapped, runs, serves
+
+
+class Fragile(ScriptedEngine):
+    """A scripted engine that fails so many times first."""
+
+    def __init__(self, failures: int, error: EngineError) -> None:
+        super().__init__(lambda _: say("at last"))
+        self.failures, self.error = failures, error
+
+    async def generate(self, prompt: Prompt, draft: Callable[[str], None]) -> Generation:
+        if self.failures:
+            self.failures -= 1
+            draft("half a se")
+            raise self.error
+        return await super().generate(prompt, draft)
+
+
+class Unhurried(Wrapped):
+    """A store that lets others run before it does anything, as one with a disk does."""
+
+    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
+        await asyncio.sleep(0)
+        await super().append(records, contents, status)
+
+    async def records(self, pid: str) -> Sequence[Record]:
+        await asyncio.sleep(0)
+        return await super().records(pid)
+
+
+async def ask_once(process: Process) -> str:
+    return (await process.generate([Message("user", "hello")])).action.text
+
+
+async def listen(process: Process) -> list[str]:
+    return [await process.receive() for _ in range(3)]
+
+
+async def test_a_process_is_born_with_what_its_station_grants() -> None:
+    world = World()
+    async with House(serves(world.tools, ask=["pay"]), world.tools) as house:
+        _, pid = await house.start()
+        (row,) = await house.rows(pid)
+        assert (row.seq, row.kind) == (0, "spawn")
+        assert (row.body["owner"], row.body["employee"], row.body["engine"]) == ("ada", CLERK, "local")
+        assert {grant["tool"] for grant in row.body["grants"] if grant["ask"]} == {"pay"}
+        assert row.body["limits"] == {"tokens": 200_000, "calls": 2_000, "seconds": 3_600.0}
+
+
+async def test_a_process_that_waits_runs_no_further_until_there_is_news() -> None:
+    async with House(serves()) as house:
+        kernel, pid = await house.start()
+        first = await kernel.tick(pid)
+        assert (first.phase, first.why) == ("waiting", "message")
+        assert await kernel.tick(pid) == first
+
+
+async def test_messages_are_received_in_their_order_and_once() -> None:
+    async with House(runs(listen)) as house:
+        kernel, pid = await house.start()
+        for text in ("one", "two"):
+            await kernel.deliver(pid, text)
+        assert (await kernel.tick(pid)).why == "message"
+        await kernel.deliver(pid, "three")
+        assert (await kernel.tick(pid)).why == "done"
+        assert (await house.rows(pid))[-1].body["result"] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_nothing_can_be_delivered_to_a_process_that_exited(restart: bool) -> None:
+    async with House(runs(ask_once), script=[say("x")]) as house:
+        kernel, pid = await house.start()
+        status = await kernel.tick(pid)
+        kernel = house.boot() if restart else kernel
+        with pytest.raises(BadInput, match="an exited process"):
+            await kernel.deliver(pid, "hello?")
+        assert await kernel.tick(pid) == status
+
+
+async def test_a_journal_that_does_not_hold_is_not_run() -> None:
+    class Forged(Wrapped):
+        async def records(self, pid: str) -> Sequence[Record]:
+            return list(await self.inner.records(pid))[:-1]
+
+    async with House(serves()) as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        with pytest.raises(JournalBroken, match=f"process {pid}: row 0: the process table says that row 1 is the last"):
+            await house.boot(Forged(house.store)).tick(pid)
+
+
+async def test_a_process_whose_employee_is_gone_cannot_be_recovered() -> None:
+    async with House(serves()) as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        with pytest.raises(BadInput, match=f"process {pid}: found an employee clerk that this folder no longer has"):
+            await house.boot(station=replace(house.station, slug="boss")).tick(pid)
+
+
+async def test_an_engine_that_dies_is_tried_again_and_the_draft_taken_back() -> None:
+    async with House(runs(ask_once), engine=Fragile(ENGINE_ATTEMPTS - 1, EngineDied("gone"))) as house:
+        kernel, pid = await house.start()
+        async with kernel.events(pid) as queue:
+            assert (await kernel.tick(pid)).why == "done"
+            events = [queue.get_nowait() for _ in range(queue.qsize())]
+        kinds = [event.kind for event in events if event.kind != "record"]
+        assert kinds == ["draft", "redraft", "draft", "redraft", "draft", "draft"]
+        (outcome,) = [row for row in await house.rows(pid) if row.kind == "outcome"]
+        assert outcome.body["cost"]["attempts"] == ENGINE_ATTEMPTS
+
+
+@pytest.mark.parametrize(("failures", "error"), [(ENGINE_ATTEMPTS, EngineDied("gone")), (1, EngineError("nonsense"))])
+async def test_an_engine_that_fails_leaves_the_call_open_for_another_tick(failures: int, error: EngineError) -> None:
+    async with House(runs(ask_once), engine=Fragile(failures, error)) as house:
+        kernel, pid = await house.start()
+        with pytest.raises(EngineError, match=str(error)):
+            await kernel.tick(pid)
+        assert [row.kind for row in await house.rows(pid)] == ["spawn", "intent"]
+        assert (await kernel.tick(pid)).why == "done"
+        assert [row.kind for row in await house.rows(pid)] == ["spawn", "intent", "outcome", "exit"]
+
+
+async def test_a_tool_that_fails_is_a_value_for_the_program() -> None:
+    world = World()
+
+    async def program(process: Process) -> object:
+        reply = await process.invoke("breaks")
+        return getattr(reply, "error", None)
+
+    async with House(runs(program, world.tools), world.tools) as house:
+        kernel, pid = await house.start()
+        assert (await kernel.tick(pid)).why == "done"
+        assert (await house.rows(pid))[-1].body["result"] == "RuntimeError: it broke"
+
+
+async def test_who_watches_sees_rows_with_their_contents_and_the_draft_word_by_word() -> None:
+    async with House(serves(), script=[say("good morning")]) as house:
+        kernel, pid = await house.start()
+        async with kernel.events(pid) as queue:
+            await kernel.deliver(pid, "hello")
+            await kernel.tick(pid)
+            events = [queue.get_nowait() for _ in range(queue.qsize())]
+        assert [event.text for event in events if event.kind == "draft"] == ["good ", "morning"]
+        assert [event.record for event in events if event.kind == "record"] == list(await house.rows(pid))[1:]
+        await kernel.deliver(pid, "again")
+        assert queue.empty()
+
+
+async def test_a_draft_that_must_be_judged_is_not_shown_before_it_is() -> None:
+    async with House(serves(claims={"a price": r"\d+ yuan"}), script=[say("only 5 yuan"), say("hello")]) as house:
+        kernel, pid = await house.start()
+        async with kernel.events(pid) as queue:
+            await kernel.deliver(pid, "hi")
+            await kernel.tick(pid)
+            events = [queue.get_nowait() for _ in range(queue.qsize())]
+        assert [event for event in events if event.kind == "draft"] == []
+        assert await house.said(pid) == ["hello"]
+
+
+async def test_two_ticks_at_once_are_one_turn_after_the_other() -> None:
+    async with House(runs(ask_once), script=[say("x")], store=Unhurried(MemoryStore())) as house:
+        kernel, pid = await house.start()
+        async with asyncio.TaskGroup() as group:
+            turns = [group.create_task(kernel.tick(pid)) for _ in range(3)]
+        assert {turn.result().why for turn in turns} == {"done"}
+        assert len(house.model.prompts) == 1
+
+
+async def busy(process: Process) -> list[str]:
+    for _ in range(10):
+        await process.now()
+    return await listen(process)
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["same kernel", "after a restart"])
+async def test_messages_that_come_while_a_process_runs_are_all_received(restart: bool) -> None:
+    store: Store = Unhurried(MemoryStore())
+    async with House(runs(busy), store=store) as house:
+        kernel, pid = await house.start()
+        kernel = house.boot() if restart else kernel
+        async with asyncio.TaskGroup() as group:
+            group.create_task(kernel.tick(pid))
+            for text in ("one", "two", "three"):
+                group.create_task(kernel.deliver(pid, text))
+        assert (await kernel.tick(pid)).why == "done"
+        assert sorted((await house.rows(pid))[-1].body["result"]) == ["one", "three", "two"]
+        assert await house.faults() == []
+
+
+class NoMail(Wrapped):
+    """A store that cannot write messages."""
+
+    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
+        if records[0].kind == "message":
+            raise StoreError("no mail today")
+        await super().append(records, contents, status)
+
+
+async def test_a_message_that_cannot_be_written_does_not_end_the_turn_that_runs() -> None:
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        """Wait."""
+        began.set()
+        await go_on.wait()
+        return "waited"
+
+    async def program(process: Process) -> None:
+        await process.invoke("wait")
+        await process.send("done")
+
+    tools = [PythonTool(wait, ["pays"], False)]
+    async with House(runs(program, tools), tools, store=NoMail(MemoryStore())) as house:
+        kernel, pid = await house.start()
+        turn = asyncio.create_task(kernel.tick(pid))
+        await began.wait()
+        with pytest.raises(StoreError):
+            await kernel.deliver(pid, "hello")
+        go_on.set()
+        assert (await turn).why == "done"
+        assert await house.said(pid) == ["done"]
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["same kernel", "after a restart"])
+async def test_the_books_balance_when_a_turn_is_cancelled_at_any_moment(restart: bool) -> None:
+    """Every moment at which a turn gives way is tried; whoever cancels may always tick again."""
+    for moments in range(60):
+        async with House(serves(), script=lambda _: say("hi"), store=Unhurried(MemoryStore())) as house:
+            kernel, pid = await house.start()
+            await kernel.deliver(pid, "hello")
+            turn = asyncio.create_task(kernel.tick(pid))
+            for _ in range(moments):
+                await asyncio.sleep(0)
+            turn.cancel()
+            await asyncio.wait([turn])
+            through = not turn.cancelled()
+            kernel = house.boot() if restart else kernel
+            assert (await kernel.tick(pid)).why == "message"
+            assert (await house.said(pid), await house.faults(), await kernel.check(pid)) == (["hi"], [], [])
+    assert through
+
+
+@pytest.mark.parametrize("name", ["tool", "self"])
+async def test_a_model_may_name_an_argument_as_it_likes_and_is_told_what_is_wrong(name: str) -> None:
+    world = World()
+    script = [Action("find", {name: "x"}), say("sorry")]
+    async with House(serves(world.tools), world.tools, script) as house:
+        kernel, pid = await house.start()
+        await kernel.deliver(pid, "find")
+        assert (await kernel.tick(pid)).phase == "waiting"
+        assert await house.said(pid) == ["sorry"]

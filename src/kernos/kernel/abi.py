@@ -101,7 +101,7 @@ class Call:
 
 
 TABLE: tuple[Call, ...] = (
-    Call(1, "generate", Generate, "Generation", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
+    Call(1, "generate", Generate, "Generation | Deny", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
     Call(2, "invoke", Invoke, "Invoked | Deny", "tool", "declared", (LimitExceeded, InDoubt)),
     Call(3, "ask", AskPerson, "str", "-", "person", (LimitExceeded,)),
     Call(4, "send", Send, "None | Deny", "-", "none", (LimitExceeded,)),

@@ -113,7 +113,7 @@ class Sources:
             for value, quote, negated in mentions(parameter, text):
                 if negated:
                     taken_back.add(value)
-                elif value not in taken_back:
+                else:
                     found[value] = Quote(source, quote)
             if found := {value: quote for value, quote in found.items() if value not in taken_back}:
                 return found
@@ -129,8 +129,11 @@ class Sources:
             own = {n.value: Quote(source, n.text) for n, unit in measured.items() if unit in parameter.units}
             if own:
                 return own
-            free = {n.value: Quote(source, n.text) for n, unit in measured.items() if not (unit or n.vague)}
-            bare = bare or free
+            free = [number for number, unit in measured.items() if not (unit or number.vague)]
+            found = {number.value: Quote(source, number.text) for number in free}
+            if len(free) == len(measured) == 1 and free[0].naked:
+                return bare or found
+            bare = bare or found
         return bare
 
     def spoken(self, value: str) -> Quote | None:

@@ -40,6 +40,11 @@ class Number:
         """Whether the text often means no number at all ("一款", "十分", "this one"), but for a unit beside it."""
         return self.text == "one" or (len(self.text) == 1 and not self.text.isascii())
 
+    @property
+    def naked(self) -> bool:
+        """Whether no word follows it, as in a bare answer or correction: "sorry, 30"."""
+        return not self.after[:1].isalnum()
+
     def unit(self, units: tuple[str, ...]) -> str:
         """The longest of these units that follows or precedes it as a whole word; empty if none does."""
         beside = [unit for unit in units if self._beside(bounded(normalise(unit)))]

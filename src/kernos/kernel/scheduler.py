@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from kernos.kernel.errors import NotFound
 from kernos.kernel.ports import Clock, Engine
 
 
@@ -22,7 +23,9 @@ class Scheduler:
 
     @asynccontextmanager
     async def slot(self, name: str) -> AsyncIterator[tuple[Engine, float]]:
-        """Wait for a free slot of the engine called `name`."""
+        """Wait for a free slot of the engine called `name`. Raises NotFound if there is no such engine."""
+        if name not in self._free:
+            raise NotFound("engine", repr(name), " or ".join(self._free) or "an engine in kernos.toml")
         came = self._clock.monotonic()
         async with self._free[name]:
             yield self._engines[name], self._clock.monotonic() - came

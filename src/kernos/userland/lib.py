@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from kernos.kernel import abi
 from kernos.kernel.abi import Invoked, Request
+from kernos.kernel.errors import ProgramError
 from kernos.kernel.types import Deny, Generation, Json, Message
 
 Program = Callable[["Process"], Coroutine[Any, Any, Json]]
@@ -45,9 +46,15 @@ class Process:
         max_tokens: int = 256,
         temperature: float = 0.0,
     ) -> Generation:
-        """Let the engine choose the next action: a call of one of `tools`, or a reply if it may `speak`."""
+        """Let the engine choose the next action: a call of one of `tools`, or a reply if it may `speak`.
+
+        Raises ProgramError if one of the tools is not granted.
+        """
         request = abi.Generate(tuple(messages), tuple(tools), tuple(withheld), speak, max_tokens, temperature)
-        return cast(Generation, await _SystemCall(request))
+        reply = await _SystemCall(request)
+        if isinstance(reply, Deny):
+            raise ProgramError(reply.reason)
+        return cast(Generation, reply)
 
     async def invoke(self, tool: str, /, **arguments: Json) -> Invoked | Deny:
         """Call a tool. A refusal is a value, with a reason that a model can act on."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import httpx2
@@ -18,12 +19,14 @@ import openai
 from openai import AsyncOpenAI
 
 from kernos.drivers.engine import grammar
-from kernos.kernel.errors import EngineDied, EngineError
+from kernos.kernel.errors import BadInput, EngineDied, EngineError
 from kernos.kernel.ports import Prompt
-from kernos.kernel.types import REPLY, Action, Generation, Json
+from kernos.kernel.types import REPLY, Action, Generation, Json, Message
 
 Calls = Literal["auto", "native", "grammar"]
 Draft = Callable[[str], None]
+WORDS_CHARS = 300
+"""What a server says of an error is cut to this length: it may be a whole page."""
 _BROKEN = (httpx2.TransportError, asyncio.IncompleteReadError, ConnectionError)
 
 
@@ -52,19 +55,16 @@ class OpenAIEngine:
     async def generate(self, prompt: Prompt, draft: Draft) -> Generation:
         """One action; see `ports.Engine`."""
         started = time.monotonic()
-        try:
+        with self._errors(answering=False):
             await self._detect()
             request = self._by_grammar(prompt) if self._calls == "grammar" else self._natively(prompt)
-            answer = _Answer(draft, self._calls == "grammar")
             stream = await self._client.chat.completions.create(**request)
-            async for chunk in stream:
-                answer.take(chunk)
-        except openai.APIConnectionError as error:
-            raise EngineError(f"cannot reach the model server at {self._url}: {error.__cause__ or error}") from None
-        except openai.APIStatusError as error:
-            raise EngineError(f"the model server at {self._url} refused: {_reason(error)}") from None
-        except _BROKEN as error:
-            raise EngineDied(f"the model server at {self._url} broke off: {type(error).__name__}") from None
+        answer = _Answer(self._calls == "grammar", prompt.speak)
+        with self._errors(answering=True):
+            async with stream:
+                async for chunk in stream:
+                    if new := answer.take(chunk):
+                        draft(new)
         return answer.finish(time.monotonic() - started)
 
     async def close(self) -> None:
@@ -74,13 +74,38 @@ class OpenAIEngine:
         """Settle the model's name and how to use tools, from what the server says of itself."""
         if self._model and self._calls != "auto":
             return
-        models = (await self._client.models.list()).data
-        chosen = next((model for model in models if model.id == self._model), models[0] if models else None)
-        if chosen is None:
+        page = await self._client.get("/models", cast_to=httpx2.Response)
+        try:
+            owners = {str(model["id"]): model.get("owned_by") for model in page.json()["data"]}
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise EngineError(f"{self._url} is no model server: what it has at /models is no list of models") from None
+        if not owners:
             raise EngineError(f"the model server at {self._url} lists no model")
-        self._model = self._model or chosen.id
+        first = next(iter(owners))
+        self._model = self._model or first
         if self._calls == "auto":
-            self._calls = "grammar" if chosen.owned_by == "llamacpp" else "native"
+            self._calls = "grammar" if owners.get(self._model, owners[first]) == "llamacpp" else "native"
+
+    @contextmanager
+    def _errors(self, answering: bool) -> Iterator[None]:
+        """What goes wrong with the server, as errors of ours. A connection that fails while the server is answering
+        is a death; before that it was not there."""
+        server = f"the model server at {self._url}"
+        try:
+            yield
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            if answering:
+                raise EngineDied(f"{server} broke off: {cause}") from None
+            raise EngineError(f"cannot reach {server}: {cause}") from None
+        except openai.APIStatusError as error:
+            raise EngineError(f"{server} refused: {error.status_code} {_words(error)}") from None
+        except openai.APIError as error:
+            raise EngineError(f"{server} failed: {_words(error)}") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise EngineError(f"{server} sent an event that is no JSON: {error}") from None
+        except _BROKEN as error:
+            raise EngineDied(f"{server} broke off: {type(error).__name__}") from None
 
     def _common(self, prompt: Prompt) -> dict[str, Any]:
         return {
@@ -97,6 +122,8 @@ class OpenAIEngine:
         return {**self._common(prompt), "messages": grammar.messages(prompt), "response_format": form}
 
     def _natively(self, prompt: Prompt) -> dict[str, Any]:
+        # The schema as it was declared, not as it is narrowed now: templates write tools at the very beginning of the
+        # context, and the prefix has to stay. The kernel judges what comes back in any case.
         tools = [
             {
                 "type": "function",
@@ -109,71 +136,88 @@ class OpenAIEngine:
         return {**self._common(prompt), "messages": _native_messages(prompt), **choice}
 
 
-def _reason(error: openai.APIStatusError) -> str:
-    body: Json = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return f"{error.status_code} {message or error.message}"
+def _words(error: openai.APIError) -> str:
+    """The server's own words, on one line."""
+    said = error.body.get("message") if isinstance(error.body, dict) else error.body
+    return " ".join((said if isinstance(said, str) and said else error.message).split())[:WORDS_CHARS]
 
 
 def _native_messages(prompt: Prompt) -> list[dict[str, Json]]:
-    """The context as the API has it: each tool's message answers the call before it."""
+    """The context as the API wants it: each call is answered by the message after it, and nothing else is an answer.
+
+    An employee's context is freer: a tool may have spoken to the person itself, a reply may have been refused, the
+    beginning may have been left out. A missing answer is written as an empty one, a spare one as text.
+    """
     written: list[dict[str, Json]] = []
-    call_id = ""
+    waiting = ""
     for place, message in enumerate(prompt.messages):
-        if message.role == "tool":
-            written.append({"role": "tool", "tool_call_id": call_id, "content": message.text})
-        elif message.action is not None and message.action.name != REPLY:
-            call_id = f"call_{place}"
-            arguments = json.dumps(dict(message.action.arguments), ensure_ascii=False)
-            function = {"name": message.action.name, "arguments": arguments}
-            calls = [{"id": call_id, "type": "function", "function": function}]
-            written.append({"role": "assistant", "content": None, "tool_calls": calls})
-        else:
-            text = message.action.text if message.action is not None else message.text
-            written.append({"role": message.role, "content": text})
-    return written
+        if waiting:
+            answer = message.text if message.role == "tool" else ""
+            written.append({"role": "tool", "tool_call_id": waiting, "content": answer})
+        if not (waiting and message.role == "tool"):
+            written.append(_native_message(message, f"call_{place}"))
+        waiting = f"call_{place}" if "tool_calls" in written[-1] else ""
+    return [*written, {"role": "tool", "tool_call_id": waiting, "content": ""}] if waiting else written
+
+
+def _native_message(message: Message, call_id: str) -> dict[str, Json]:
+    if message.action is None:
+        return {**grammar.plain(message)}
+    if message.action.name == REPLY:
+        return {"role": message.role, "content": message.action.text}
+    arguments = json.dumps(dict(message.action.arguments), ensure_ascii=False)
+    function = {"name": message.action.name, "arguments": arguments}
+    calls = [{"id": call_id, "type": "function", "function": function}]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
 class _Answer:
     """What streams in, put together."""
 
-    def __init__(self, draft: Draft, by_grammar: bool) -> None:
-        self._draft, self._by_grammar = draft, by_grammar
-        self._text, self._tool, self._arguments, self._finish = "", "", "", ""
-        self._stream = grammar.ReplyStream()
+    def __init__(self, by_grammar: bool, speak: bool) -> None:
+        self._by_grammar, self._speak = by_grammar, speak
+        self._said = grammar.ReplyStream() if by_grammar else grammar.TextStream()
+        self._tool, self._arguments, self._finish = "", "", ""
         self._usage: Json = {}
 
-    def take(self, chunk: Any) -> None:
+    def take(self, chunk: Any) -> str:
+        """Take what came; return what is new of a reply's text. The client library does not check what it reads."""
+        try:
+            new = self._taken(chunk)
+        except (AttributeError, TypeError):
+            raise EngineError(f"the model server sent an event that is no piece of an answer: {chunk!r:.80}") from None
+        return new if self._speak else ""
+
+    def _taken(self, chunk: Any) -> str:
         if chunk.usage is not None:
             self._usage = chunk.usage.model_dump()
-        for choice in chunk.choices[:1]:
+        for choice in (chunk.choices or [])[:1]:
             self._finish = choice.finish_reason or self._finish
             for call in (choice.delta.tool_calls or [])[:1]:
                 if call.index == 0 and call.function is not None:
                     self._tool += call.function.name or ""
                     self._arguments += call.function.arguments or ""
-            if piece := choice.delta.content:
-                self._text += piece
-                new = self._stream.feed(piece) if self._by_grammar else piece
-                if new:
-                    self._draft(new)
+            return self._said.feed(choice.delta.content or "")
+        return ""
 
     def finish(self, seconds: float) -> Generation:
-        cached = (self._usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        prompt, completion = self._usage.get("prompt_tokens", 0), self._usage.get("completion_tokens", 0)
-        return Generation(self._action(), prompt, cached, completion, seconds)
-
-    def _action(self) -> Action:
+        """The answer, when the stream has ended."""
         if not self._finish:
             raise EngineDied("the model server ended its stream without finishing the answer")
+        action = self._action()
+        if action.name == REPLY and not self._speak:
+            raise EngineError("the model server replied with text where a tool had to be called")
+        cached = (self._usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        prompt, completion = (self._usage.get(f"{side}_tokens") or 0 for side in ("prompt", "completion"))
+        return Generation(action, prompt, cached, completion, seconds)
+
+    def _action(self) -> Action:
         if self._by_grammar:
-            return grammar.action_of(self._text, self._finish != "length")
+            return grammar.action_of(self._said.raw, self._finish != "length")
         if not self._tool:
-            return Action(REPLY, {"text": self._text.strip()})
+            return Action(REPLY, {"text": self._said.text})
         try:
-            arguments = json.loads(self._arguments or "{}")
-        except ValueError:
-            arguments = None
-        if not isinstance(arguments, dict):
-            raise EngineError(f"the model server returned a malformed call of {self._tool}: {self._arguments[:80]!r}")
-        return Action(self._tool, grammar.whole(arguments))
+            return grammar.checked(self._tool, json.loads(self._arguments or "{}"))
+        except (BadInput, ValueError, RecursionError):
+            found = f"{self._tool}: {self._arguments[:80]!r}"
+            raise EngineError(f"the model server returned a malformed call of {found}") from None

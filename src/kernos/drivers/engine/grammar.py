@@ -34,9 +34,10 @@ def union(prompt: Prompt) -> Json:
     offers = dict(prompt.offers) | ({REPLY: _REPLY_SCHEMA} if prompt.speak else {})
     if not offers:
         raise EngineError("a prompt offers no tool and no reply: there is nothing to choose")
-    branches, definitions = [], {}
+    branches: list[Json] = []
+    definitions: dict[str, Json] = {}
     for name, schema in offers.items():
-        moved = _renamed(schema, name)
+        moved = _renamed(dict(schema), name)
         definitions |= {f"{name}.{key}": part for key, part in moved.pop("$defs", {}).items()}
         branches.append(_branch(name, moved))
     return {"anyOf": branches, **({"$defs": definitions} if definitions else {})}

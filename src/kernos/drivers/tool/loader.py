@@ -22,7 +22,7 @@ def load(where: str, home: Path, name: str) -> Any:
         spec.loader.exec_module(module)
     except BadInput:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end itself, which must not end us
         fault = f"{file}, which fails: {type(error).__name__}: {error}"
         raise BadInput(where, fault, "a file that can be imported") from error
     if not hasattr(module, function):

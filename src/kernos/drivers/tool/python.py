@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import parse
-from pydantic import TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 
 from kernos.drivers.tool.schema import Checked
 from kernos.kernel.errors import BadInput, ToolError
 from kernos.kernel.ports import ToolResult
-from kernos.kernel.types import EffectKind, Json, Parameter, SourceRule, ToolSpec
+from kernos.kernel.types import EffectKind, Json, Parameter, SourceRule, ToolSpec, canonical
 
 Function = Callable[..., Any]
 _KEY = "key"
@@ -53,20 +54,36 @@ class PythonTool(Checked):
     async def call(self, arguments: Mapping[str, Json], key: str) -> ToolResult:
         """Run the function. What it raises is told to the model as a failure."""
         try:
-            model = self._arguments.validate_python(dict(arguments))
-            values = {name: getattr(model, name) for name in type(model).model_fields}
+            model = self._arguments.model_validate(dict(arguments))
         except ValidationError as error:
             raise ToolError(str(error)) from None
+        values = {str(field.alias): getattr(model, place) for place, field in self._arguments.model_fields.items()}
         if _KEY in inspect.signature(self.function).parameters:
             values[_KEY] = key
-        try:
-            if inspect.iscoroutinefunction(self.function):
-                result = await self.function(**values)
-            else:
-                result = await asyncio.to_thread(self.function, **values)
-            return ToolResult(TypeAdapter(Any).dump_python(result, mode="json"))
-        except Exception as error:  # foreign code: whatever it raises is its failure, and the model is told
-            raise ToolError(f"{type(error).__name__}: {error}") from error
+        if not inspect.iscoroutinefunction(self.function):
+            return await asyncio.to_thread(self._run, values)
+        with _told():
+            return _result(await self.function(**values))
+
+    def _run(self, values: Mapping[str, Any]) -> ToolResult:
+        """Run a plain function, in a thread: no StopIteration may leave it, as no future can hold one."""
+        with _told():
+            return _result(self.function(**values))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Foreign code: whatever it raises is its failure, and the model is told."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise ToolError(f"{type(error).__name__}: {error}") from error
+
+
+def _result(value: Any) -> ToolResult:
+    result = TypeAdapter(Any).dump_python(value, mode="json")
+    canonical(result)
+    return ToolResult(result)
 
 
 @overload
@@ -90,23 +107,28 @@ def tool(
     return lambda decorated: PythonTool(decorated, effects, idempotent)
 
 
-def _model(function: Function) -> TypeAdapter[Any]:
+def _model(function: Function) -> type[BaseModel]:
+    """The parameters as fields p0, p1, ... with aliases, as a field has to avoid the names that pydantic uses."""
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    for place, (name, parameter) in enumerate(inspect.signature(function).parameters.items()):
+        where = f"tool {function.__name__}: {name}"
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise BadInput(where, f"`{parameter}`", "a parameter that is given by its name")
         if name == _KEY:
             continue
         if name not in hints:
-            raise BadInput(f"tool {function.__name__}: {name}", "no annotation", "a type, such as `: str`")
-        fields[name] = (hints[name], ... if parameter.default is parameter.empty else parameter.default)
-    return TypeAdapter(create_model(function.__name__, **fields))
+            raise BadInput(where, "no annotation", "a type, such as `: str`")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[f"p{place}"] = (Annotated[hints[name], Field(alias=name)], default)
+    return create_model(function.__name__, **fields)
 
 
-def _spec(function: Function, model: TypeAdapter[Any], effects: frozenset[EffectKind], idempotent: bool) -> ToolSpec:
+def _spec(function: Function, model: type[BaseModel], effects: frozenset[EffectKind], idempotent: bool) -> ToolSpec:
     manual = parse(inspect.getdoc(function) or "")
     if not manual.short_description:
         raise BadInput(f"tool {function.__name__}", "no docstring", "one that tells the model what it does")
-    schema = {**model.json_schema(), "additionalProperties": False}
+    schema = {**model.model_json_schema(), "additionalProperties": False}
     described = {parameter.arg_name: parameter.description for parameter in manual.params if parameter.description}
     for name, text in described.items():
         if name in schema.get("properties", {}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from kernos.kernel.ports import ToolResult
 from kernos.kernel.types import Json, ToolSpec
 
 RESOURCE_BYTES = 100_000
+NAME_CHARS = 80
+"""A path is quoted up to this length."""
 
 
 def _spec(name: str, description: str, fields: Mapping[str, Json]) -> ToolSpec:
@@ -41,12 +44,27 @@ class ReadSkillResource(Checked):
 
     async def call(self, arguments: Mapping[str, Json], key: str) -> ToolResult:
         """Raises ToolError for a path that leads out of the skill's folder, or to no text."""
-        folder = self._folders[arguments["skill"]].resolve()
-        file = (folder / arguments["path"]).resolve()
-        if not file.is_relative_to(folder) or not file.is_file():
-            raise ToolError(f"{arguments['path']}: no such file in the skill {arguments['skill']}")
+        return ToolResult(await asyncio.to_thread(self._read, arguments["skill"], arguments["path"]))
+
+    def _read(self, skill: str, path: str) -> str:
+        named = repr(path[:NAME_CHARS])  # a model may have written what no text can hold, and at any length
+        file = _inside(self._folders[skill], path)
+        if file is None:
+            raise ToolError(f"{named}: no such file in the skill {skill}")
         try:
-            content = (await asyncio.to_thread(file.read_bytes))[:RESOURCE_BYTES]
-            return ToolResult(content.decode("utf-8", "strict"))
+            with file.open("rb") as opened:
+                content = opened.read(RESOURCE_BYTES)
+                whole = not opened.read(1)
+            return codecs.getincrementaldecoder("utf-8")().decode(content, whole)  # a cut may go through a letter
         except (OSError, UnicodeDecodeError) as error:
-            raise ToolError(f"{arguments['path']}: cannot be read as text: {error}") from None
+            raise ToolError(f"{named}: cannot be read as text: {error}") from None
+
+
+def _inside(folder: Path, path: str) -> Path | None:
+    """The file of that path, if it is one and lies in the folder, wherever links lead."""
+    try:
+        home = folder.resolve()
+        file = (home / path).resolve()
+        return file if file.is_relative_to(home) and file.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long; what no path can hold; links in a circle
+        return None

@@ -14,7 +14,7 @@ from kernos.userland.company.problems import Problem, nearest
 from kernos.userland.company.sidecar import Employee, Sidecar, SqlTool
 
 SKILL_TOOLS = ("load_skill", "read_skill_resource")
-"""Tools that every employee with skills has: they only read the company's skills."""
+"""Tools that every employee with skills has: they only read its own skills."""
 
 
 @dataclass(frozen=True)

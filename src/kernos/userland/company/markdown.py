@@ -126,9 +126,9 @@ class Reader:
 
     def skill(self, slug: str, document: Document) -> Skill:
         """A skill, held to the limits of the Agent Skills format."""
-        description = self._text(document, "description")
+        name, description = self._text(document, "name"), self._text(document, "description")
         if document.sound:
-            self._limits(slug, document.path, self._text(document, "name"), description)
+            self._limits(slug, document.path, name, description)
         return Skill(slug, document.path, description, document.body, self._names(document, "allowed-tools"))
 
     def _limits(self, slug: str, where: str, name: str, description: str) -> None:

@@ -205,7 +205,7 @@ def _add(raw: MutableMapping[str, Json], name: str, more: Mapping[str, Json]) ->
     for table, value in more.items():
         here = raw.setdefault(table, {})
         if not (isinstance(here, dict) and isinstance(value, dict)):
-            raise BadInput(f"{name}: {table}", "what cannot be added", "a table, here as in the other files")
+            raise BadInput(f"{name}: {table}", "a key that is no table", "a table, here and in the other files")
         if taken := sorted(here.keys() & value.keys()):
             raise BadInput(f"{name}: {table}.{taken[0]}", "a key that another file has too", "each key in one file")
         here.update(value)
@@ -247,6 +247,8 @@ def _shown(value: Json) -> str:
     """What stands at a place; of a table or list, which may be of any size and depth, only its kind."""
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a number that is too long"
     return repr(value)[:80]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernos.drivers.engine.scripted import say
 from kernos.drivers.tool.schema import Checked
-from kernos.kernel.errors import BadInput
+from kernos.kernel.errors import BadInput, ProgramError
 from kernos.kernel.ports import Answer, ToolResult
 from kernos.kernel.types import Action, Deny, Json, Message, ToolSpec
 from kernos.userland.lib import Process
@@ -78,17 +78,21 @@ async def test_i9_a_withheld_tool_is_described_but_not_offered() -> None:
 
 
 async def test_i9_a_model_is_not_asked_about_tools_that_are_not_granted() -> None:
-    replies: list[object] = []
-
-    async def program(process: Process) -> None:
-        replies.append(await process.generate([Message("user", "go")], ["pay"]))
+    async def program(process: Process) -> str:
+        try:
+            await process.generate([Message("user", "go")], ["pay"])
+        except ProgramError as error:
+            return str(error)
+        return "asked"
 
     world = World()
     async with House(runs(program), world.tools, [say("ok")]) as house:
         kernel, pid = await house.start()
         await kernel.tick(pid)
         assert house.model.prompts == []
-        assert replies == [Deny("grant", "clerk is not granted: pay")]
+        rows = await house.rows(pid)
+        assert rows[-1].body["result"] == "clerk is not granted: pay"
+        assert rows[-2].body["is"] == "denied"
 
 
 async def test_i9_a_denial_is_recorded_with_its_rule_and_reason() -> None:

@@ -253,7 +253,7 @@ def _home(place: Path) -> Path:
 def _journal(place: Path) -> str:
     """Where the journal is, without reading the whole company."""
     try:
-        raw = tomllib.loads((place / "kernos.toml").read_text("utf-8"))
+        raw = tomllib.loads((place / "kernos.toml").read_text("utf-8-sig"))
         return str(raw["journal"]["path"])
     except (OSError, ValueError, KeyError, TypeError):
         return ".kernos/journal.db"

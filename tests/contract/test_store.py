@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kernos.drivers.store.memory import MemoryStore
 from kernos.drivers.store.sql import SqlStore
-from kernos.kernel.errors import StoreError
+from kernos.kernel.errors import BadInput, StoreError
 from kernos.kernel.journal import GENESIS, Entry, broken, row_hash, seal
 from kernos.kernel.ports import Store
 from kernos.kernel.types import Json, Record, Status, digest
@@ -160,7 +160,7 @@ async def test_a_large_content_comes_out(store: Store) -> None:
 
 async def test_a_body_that_is_not_json_fails_alone(store: Store) -> None:
     (row,), contents, status = chain("p", 1)[0]
-    with pytest.raises(ValueError):
+    with pytest.raises(BadInput):
         await store.append([replace(row, body={"n": float("nan")})], contents, status)
     assert list(await store.statuses()) == []
     await store.append([row], contents, status)

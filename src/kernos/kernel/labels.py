@@ -95,15 +95,18 @@ class Sources:
             self._fields.setdefault(name, {})[_key(leaf)] = leaf
             self._texts.append(normalise(str(leaf)))
 
-    def said(self, parameter: Parameter, schema: Json, siblings: tuple[str, ...] = ()) -> dict[Json, Quote]:
+    def said(
+        self, parameter: Parameter, schema: Json, siblings: tuple[str, ...] = (), bare: bool = True
+    ) -> dict[Json, Quote]:
         """The values of a parameter that the owner has expressed, with the quotes; empty if none.
 
-        `siblings` are the units of other parameters: a number with one of those is not meant here.
+        `siblings` are the units of other parameters: a number with one of those is not meant here. Without `bare` a
+        number counts only with a unit of the parameter's own.
         """
         if parameter.aliases:
             return self._chosen(parameter)
         if schema.get("type") in ("integer", "number"):
-            return self._counted(parameter, schema, siblings)
+            return self._counted(parameter, schema, siblings, bare)
         return {}
 
     def _chosen(self, parameter: Parameter) -> dict[Json, Quote]:
@@ -119,7 +122,7 @@ class Sources:
                 return found
         return {}
 
-    def _counted(self, parameter: Parameter, schema: Json, siblings: tuple[str, ...]) -> dict[Json, Quote]:
+    def _counted(self, parameter: Parameter, schema: Json, siblings: tuple[str, ...], loose: bool) -> dict[Json, Quote]:
         low, high = schema.get("minimum", float("-inf")), schema.get("maximum", float("inf"))
         bare: dict[Json, Quote] = {}
         units = (*siblings, *parameter.units)
@@ -129,7 +132,7 @@ class Sources:
             own = {n.value: Quote(source, n.text) for n, unit in measured.items() if unit in parameter.units}
             if own:
                 return own
-            free = [number for number, unit in measured.items() if not (unit or number.vague)]
+            free = [number for number, unit in measured.items() if loose and not (unit or number.vague)]
             found = {number.value: Quote(source, number.text) for number in free}
             if len(free) == len(measured) == 1 and free[0].naked:
                 return bare or found
@@ -148,9 +151,9 @@ class Sources:
         return None if isinstance(value, dict | list) else self._data.get(_key(value))
 
     def within(self, span: str) -> bool:
-        """Whether a tool's result holds this piece of text, or the owner said it."""
-        wanted = normalise(span)
-        return any(wanted in text for text in self._texts) or self.spoken(span) is not None
+        """Whether a tool's result holds this piece of text, in whole words, or the owner said it."""
+        pattern = re.compile(bounded(normalise(span)))
+        return any(pattern.search(text) for text in self._texts) or self.spoken(span) is not None
 
     def field(self, name: str) -> list[Json]:
         """The values that tools have returned in fields of this name, oldest first."""

@@ -97,6 +97,12 @@ def _schema(spec: ToolSpec, name: str) -> Json:
     return schema.get("items", schema)
 
 
+def _said(spec: ToolSpec, sources: Sources, name: str) -> dict[Json, Quote]:
+    """What the owner has said of a parameter; of one that may be left out only what is clearly meant for it."""
+    needed = name in spec.schema.get("required", ())
+    return sources.said(spec.rule(name), _schema(spec, name), _siblings(spec, name), needed)
+
+
 def _siblings(spec: ToolSpec, name: str) -> tuple[str, ...]:
     return tuple(unit for other, rule in spec.parameters.items() if other != name for unit in rule.units)
 
@@ -109,7 +115,7 @@ def _quote(spec: ToolSpec, sources: Sources, name: str, value: Json) -> Quote | 
     if isinstance(value, dict | list):
         return None
     if rule.aliases or isinstance(value, int | float):
-        return sources.said(rule, _schema(spec, name), _siblings(spec, name)).get(value)
+        return _said(spec, sources, name).get(value)
     return sources.spoken(value) if isinstance(value, str) else None
 
 
@@ -136,7 +142,7 @@ def _refusal(spec: ToolSpec, sources: Sources, unfounded: Mapping[str, Json]) ->
     missing, hints = [], []
     for name, value in unfounded.items():
         rule = spec.rule(name)
-        said = sources.said(rule, _schema(spec, name), _siblings(spec, name))
+        said = _said(spec, sources, name)
         if rule.source == "data":
             hints.append(f"{name}: no tool has returned {value!r}; look it up first")
         elif said:
@@ -157,24 +163,26 @@ def _possible(spec: ToolSpec, sources: Sources) -> bool:
 def _narrowed(spec: ToolSpec, sources: Sources) -> Json:
     """The tool's schema, each parameter that demands a source narrowed to the values that have it.
 
-    One that may be left out and has none is left out.
+    One that may be left out is left out if it has none, and is needed if the owner has said it.
     """
     properties = dict(spec.schema.get("properties", {}))
+    required = list(spec.schema.get("required", ()))
     for name, schema in list(properties.items()):
         values = _values(spec, sources, name)
         if values:
             narrow = {"enum": values[-OFFERED_VALUES:]}
             properties[name] = {**schema, "items": narrow} if schema.get("type") == "array" else narrow
-        elif name not in spec.schema.get("required", ()) and _countable(spec.rule(name), _schema(spec, name)):
+            required += [name] if spec.rule(name).source == "user" and name not in required else []
+        elif name not in required and _countable(spec.rule(name), _schema(spec, name)):
             del properties[name]
-    return {**spec.schema, "properties": properties}
+    return {**spec.schema, "properties": properties, "required": required}
 
 
 def _values(spec: ToolSpec, sources: Sources, name: str) -> list[Json]:
     """The values of a parameter that have the source that it demands, as far as they can be listed."""
     rule, schema = spec.rule(name), _schema(spec, name)
     if rule.source == "user":
-        return list(sources.said(rule, schema, _siblings(spec, name)))
+        return list(_said(spec, sources, name))
     kinds = _KINDS.get(schema.get("type", ""), (str, int, float, bool))
     known = sources.field(name) if rule.source == "data" else []
     return [value for value in known if isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)]

@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.faults.store_child import Chain, length
 
 from kernos.drivers.store.lock import lock
 from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.errors import FolderBusy, JournalBroken, StoreError, Unsupported
+from tests.faults.store_child import Chain, length
 
 NOBODY = 65534
 IN_OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount")

@@ -16,8 +16,8 @@ def normalise(text: str) -> str:
 
 
 def bounded(words: str) -> str:
-    """A pattern for normalised words; where they begin or end with a Latin letter or digit, only at a word's edge, which
-    the apostrophe of "I'm" is not."""
+    """A pattern for normalised words; where they begin or end with a Latin letter or digit, only at a word's edge. The
+    apostrophe of "I'm" is none."""
     head = r"(?<![a-z0-9])(?<![a-z]')" if re.match(r"[a-z0-9]", words) else ""
     tail = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", words) else ""
     return head + re.escape(words) + tail

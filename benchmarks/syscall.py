@@ -44,7 +44,7 @@ PLENTY = Limits(tokens=10**9, calls=10**9, seconds=10**9)
 
 
 @kernos.tool(effects={"reads"})
-def look_up(word: Annotated[str, kernos.source("user")]) -> str:
+async def look_up(word: Annotated[str, kernos.source("user")]) -> str:
     """Look a word up."""
     return word
 

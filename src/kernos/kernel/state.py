@@ -11,6 +11,7 @@ Rows carry enough in their bodies for the fold: it never needs the contents, so 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from kernos.kernel.limits import Limits, Usage
 from kernos.kernel.types import Phase, Record, Status
@@ -58,36 +59,39 @@ def born(record: Record) -> State:
 
 def apply(state: State, record: Record) -> State:
     """The state after one more row."""
-    moved = replace(state, seq=record.seq, hash=record.hash, at=record.at)
+    return replace(state, seq=record.seq, hash=record.hash, at=record.at, **_changes(state, record))
+
+
+def _changes(state: State, record: Record) -> dict[str, Any]:
     match record.kind:
         case "message":
-            letter = replace(moved, mail=(*moved.mail, record.seq))
-            return replace(letter, phase="ready", why="") if moved.why == "message" else letter
+            woken = {"phase": "ready", "why": ""} if state.why == "message" else {}
+            return {"mail": (*state.mail, record.seq), **woken}
         case "intent":
-            return _intent(moved, record)
+            return _intent(state, record)
         case "answer":
-            return replace(moved, phase="ready", why="", answered=record.seq)
+            return {"phase": "ready", "why": "", "answered": record.seq}
         case "outcome":
-            return _outcome(moved, record)
+            return _outcome(state, record)
         case "exit":
-            return replace(moved, phase="exited", why=record.body["how"], open=None)
+            return {"phase": "exited", "why": record.body["how"], "open": None}
     raise ValueError(f"row {record.seq}: a {record.kind} row cannot stand here")
 
 
-def _intent(state: State, record: Record) -> State:
+def _intent(state: State, record: Record) -> dict[str, Any]:
     call, verdict = record.body["call"], record.body["verdict"]["is"]
     phase: Phase = "waiting" if call in PEOPLE or verdict == "ask" else "running"
     why = "message" if call == "receive" else "person" if phase == "waiting" else call
     usage = state.usage.plus(calls=1)
-    return replace(state, phase=phase, why=why, usage=usage, open=record.seq, answered=None)
+    return {"phase": phase, "why": why, "usage": usage, "open": record.seq, "answered": None}
 
 
-def _outcome(state: State, record: Record) -> State:
+def _outcome(state: State, record: Record) -> dict[str, Any]:
     cost = record.body.get("cost", {})
     usage = state.usage.plus(tokens=cost.get("prompt", 0) + cost.get("completion", 0), seconds=cost.get("seconds", 0))
     taken = record.body.get("message")
     mail = tuple(seq for seq in state.mail if seq != taken)
-    return replace(state, phase="running", why="", usage=usage, mail=mail, open=None, answered=None)
+    return {"phase": "running", "why": "", "usage": usage, "mail": mail, "open": None, "answered": None}
 
 
 def fold(records: list[Record]) -> State:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from sqlalchemy import URL, Engine, Executable, Row, create_engine, event, make_url, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from kernos.drivers.store.schema import contents, journal, prepare, processes
@@ -39,12 +39,21 @@ T = TypeVar("T")
 HASH = re.compile("[0-9a-f]{64}")
 HASHES_A_QUERY = 500
 
-INSERT_ROW = insert(journal)
-INSERT_CONTENT = insert(contents).on_conflict_do_nothing(index_elements=[contents.c.hash])
 _UPSERT = insert(processes)
-UPSERT_STATUS = _UPSERT.on_conflict_do_update(
-    index_elements=[processes.c.pid],
-    set_={column.name: _UPSERT.excluded[column.name] for column in processes.c if not column.primary_key},
+
+
+def _compiled(statement: Insert) -> str:
+    """A statement as SQL, once: compiling and binding it anew is half the cost of an append."""
+    return str(statement.compile(dialect=dialect(paramstyle="named")))
+
+
+INSERT_ROW = _compiled(insert(journal))
+INSERT_CONTENT = _compiled(insert(contents).on_conflict_do_nothing(index_elements=[contents.c.hash]))
+UPSERT_STATUS = _compiled(
+    _UPSERT.on_conflict_do_update(
+        index_elements=[processes.c.pid],
+        set_={column.name: _UPSERT.excluded[column.name] for column in processes.c if not column.primary_key},
+    )
 )
 
 
@@ -181,10 +190,10 @@ class SqlStore:
         try:
             with self._engine.begin() as connection:
                 if rows:
-                    connection.execute(INSERT_ROW, rows)
+                    connection.exec_driver_sql(INSERT_ROW, rows)
                 if kept:
-                    connection.execute(INSERT_CONTENT, kept)
-                connection.execute(UPSERT_STATUS, [write.status for write in writes])
+                    connection.exec_driver_sql(INSERT_CONTENT, kept)
+                connection.exec_driver_sql(UPSERT_STATUS, [write.status for write in writes])
         except IntegrityError as error:
             raise (self._clash([(row["pid"], row["seq"]) for row in rows]) or error) from None
 

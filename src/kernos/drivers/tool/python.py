@@ -46,6 +46,7 @@ class PythonTool(Checked):
     def __init__(self, function: Function, effects: Iterable[EffectKind], idempotent: bool) -> None:
         self.function = function
         self._arguments = _model(function)
+        self._keyed = _KEY in inspect.signature(function).parameters
         super().__init__(_spec(function, self._arguments, frozenset(effects), idempotent))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -58,7 +59,7 @@ class PythonTool(Checked):
         except ValidationError as error:
             raise ToolError(str(error)) from None
         values = {str(field.alias): getattr(model, place) for place, field in self._arguments.model_fields.items()}
-        if _KEY in inspect.signature(self.function).parameters:
+        if self._keyed:
             values[_KEY] = key
         if not inspect.iscoroutinefunction(self.function):
             return await asyncio.to_thread(self._run, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import reduce
 
 import pytest
@@ -249,5 +250,15 @@ def test_data_has_a_source_only_exactly_as_it_was_returned() -> None:
 def test_a_statement_has_a_source_inside_a_result_or_in_the_owners_words() -> None:
     sources = learned({"text": "it costs 30 yuan today"})
     sources.heard(*heard("my budget is 50 yuan"))
-    assert sources.within("30 Yuan") and sources.within("50 yuan")
-    assert not sources.within("40 yuan")
+    price = re.compile(r"\d+ yuan", re.IGNORECASE)
+    assert sources.states(price, "30 Yuan") and sources.states(price, "50 yuan")
+    assert not sources.states(price, "40 yuan")
+
+
+def test_a_number_inside_a_name_is_a_statement_of_that_number_and_of_no_part_of_it() -> None:
+    sources = Sources()
+    sources.learned(Source("tool", "find", "row 3"), [{"name": "Clear Lotion SPF50+", "sku": "SU-001"}])
+    number = re.compile(r"\d+")
+    assert sources.states(number, "50")
+    assert not sources.states(number, "5")
+    assert not sources.states(number, "1")

@@ -23,8 +23,8 @@ class Grant:
 
 @dataclass(frozen=True)
 class Claim:
-    """A kind of statement that must have a source: what `pattern` finds in a text for the owner stands word for word
-    in what a tool returned or the owner said. `what` names it in the refusal ("a product", "a price")."""
+    """A kind of statement that must have a source: what `pattern` finds in a text for the owner it also finds in what a
+    tool returned or the owner said. `what` names it in the refusal ("a product", "a price")."""
 
     what: str
     pattern: re.Pattern[str]

@@ -86,6 +86,7 @@ class Sources:
     def heard(self, source: Source, text: str) -> None:
         """The owner said this."""
         self._words.append((source, normalise(text)))
+        self._texts.append(text)
 
     def learned(self, source: Source, value: Json) -> None:
         """A tool returned this."""
@@ -93,7 +94,7 @@ class Sources:
             origin = Source(source.kind, source.name, f"{source.place}.{name}")
             self._data.setdefault(_key(leaf), Quote(origin, str(leaf)))
             self._fields.setdefault(name, {})[_key(leaf)] = leaf
-            self._texts.append(normalise(str(leaf)))
+            self._texts.append(str(leaf))
 
     def said(
         self, parameter: Parameter, schema: Json, siblings: tuple[str, ...] = (), bare: bool = True
@@ -150,10 +151,11 @@ class Sources:
         """Which tool returned exactly this value, in which field."""
         return None if isinstance(value, dict | list) else self._data.get(_key(value))
 
-    def within(self, span: str) -> bool:
-        """Whether a tool's result holds this piece of text, in whole words, or the owner said it."""
-        pattern = re.compile(bounded(normalise(span)))
-        return any(pattern.search(text) for text in self._texts) or self.spoken(span) is not None
+    def states(self, claim: re.Pattern[str], span: str) -> bool:
+        """Whether a claim that was found in a text stands in a source: the same pattern finds the same there, in what
+        a tool returned or the owner said."""
+        found = (match[0] for text in self._texts for match in claim.finditer(text))
+        return any(normalise(stated) == normalise(span) for stated in found)
 
     def field(self, name: str) -> list[Json]:
         """The values that tools have returned in fields of this name, oldest first."""

@@ -77,7 +77,7 @@ class Monitor:
     def _send(self, station: Station, sources: Sources, request: Send) -> Verdict:
         for claim in station.claims:
             for match in claim.pattern.finditer(request.text):
-                if not sources.within(match[0]):
+                if not sources.states(claim.pattern, match[0]):
                     return Deny("claim", f"“{match[0]}” is {claim.what} that no tool returned: do not mention it")
         return Allow("every process may")
 

@@ -147,7 +147,10 @@ class Talk:
         return space.join(asked) if all(asked) else ""
 
     async def _say(self, text: str) -> bool:
-        await self._process.send(text)
+        """Say what was not the model's to word; the owner hears something even if that is refused."""
+        if await self._process.send(text) is not None:
+            text = GIVING_UP.get(self._language, GIVING_UP["en"])
+            await self._process.send(text)
         self._messages.append(Message("assistant", action=Action(REPLY, {"text": text})))
         return True
 

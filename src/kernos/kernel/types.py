@@ -29,13 +29,16 @@ REPLY = "reply"
 """The name of the action by which a model speaks instead of calling a tool."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(value: Json) -> bytes:
     """The one byte form of a JSON value: sorted keys, no spaces, UTF-8. Hashes are taken of this.
 
     Raises BadInput for anything that JSON cannot hold: other types, NaN, half a surrogate pair.
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return _CANONICAL.encode(value).encode()
     except (TypeError, ValueError) as error:
         raise BadInput("value", str(error), "a JSON value") from None
 

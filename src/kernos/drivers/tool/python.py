@@ -27,6 +27,7 @@ from kernos.kernel.types import EffectKind, Json, Parameter, SourceRule, ToolSpe
 
 Function = Callable[..., Any]
 _KEY = "key"
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def source(
@@ -82,7 +83,7 @@ def _told() -> Iterator[None]:
 
 
 def _result(value: Any) -> ToolResult:
-    result = TypeAdapter(Any).dump_python(value, mode="json")
+    result = _ANYTHING.dump_python(value, mode="json")
     canonical(result)
     return ToolResult(result)
 

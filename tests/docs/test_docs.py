@@ -154,7 +154,7 @@ def test_the_snippets_of_the_readme_have_at_most_ten_lines() -> None:
 
 ADVICE = [
     (0, 25, "female", "combination_dry", "CL-001"),
-    (1, 34, "male", "oily", "CL-007"),
+    (1, 34, "male", "oily", "CL-005"),
 ]
 
 

@@ -6,7 +6,8 @@ refuses comes back as words that it can act on:
   where none are declared the model words the question itself. The call that lacked them is held: when the owner's
   next words give some, which the kernel tells when the call is tried again, the model has to act on them;
 - a tool whose result speaks (`say`) ends the turn with those words, rendered from the record;
-- a tool that was refused, or that has given all it can, is not offered again in the same turn.
+- a tool that was refused, or that has given all it can, is not offered again in the same turn; after a few replies that
+  were refused the employee says that it cannot help.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from kernos.userland.language import choose, language_of
 from kernos.userland.lib import Process
 
 ACTIONS_A_TURN = 8
+REPLIES_A_TURN = 3
+"""After so many replies that were refused, the employee says that it cannot."""
 RESULT_CHARS = 6_000
 """A tool's result is cut to this length in the model's context; the journal has all of it."""
 WINDOW_SHARE = 0.7
@@ -67,12 +70,13 @@ class Talk:
         self._tried: set[bytes] = set()
         self._held: Held | None = None
         self._speak = True
+        self._unsaid = 0
 
     async def turn(self, words: str) -> None:
         """From the owner's words to a reply."""
         self._language = language_of(words, self._language)
         self._messages.append(Message("user", words))
-        self._withheld, self._tried, self._speak = set(), set(), True
+        self._withheld, self._tried, self._speak, self._unsaid = set(), set(), True, 0
         if self._held and await self._answered(self._held):
             return
         for _ in range(ACTIONS_A_TURN):
@@ -86,7 +90,10 @@ class Talk:
             done = await (self._reply(action) if action.name == REPLY else self._act(action))
             if done:
                 return
-        await self._say(GIVING_UP.get(self._language, GIVING_UP["en"]))
+        await self._give_up()
+
+    async def _give_up(self) -> bool:
+        return await self._say(GIVING_UP.get(self._language, GIVING_UP["en"]))
 
     async def _answered(self, held: Held) -> bool:
         """Try a held call again. If the owner's words gave some of what it lacked, the model must now act; if they
@@ -101,9 +108,11 @@ class Talk:
     async def _reply(self, action: Action) -> bool:
         refusal = await self._process.send(action.text)
         self._messages.append(Message("assistant", action=action))
-        if refusal is not None:
-            self._note(REPLY, f"refused: {refusal.reason}")
-        return refusal is None
+        if refusal is None:
+            return True
+        self._note(REPLY, f"refused: {refusal.reason}")
+        self._unsaid += 1
+        return self._unsaid >= REPLIES_A_TURN and await self._give_up()
 
     async def _act(self, action: Action) -> bool:
         """Invoke a tool; True if that ended the turn."""

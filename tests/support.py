@@ -85,7 +85,7 @@ def by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
 
 def runs(
     program: Program, tools: Iterable[Tool] = (), ask: Sequence[str] = (), claims: Mapping[str, str] | None = None,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: Limits = Limits(),
 ) -> Station:  # fmt: skip
     """The station of an employee that runs this program and is granted these tools."""
     grants = {name: Grant(name, name in ask) for name in by_name(tools)}
@@ -95,7 +95,7 @@ def runs(
 
 def serves(
     tools: Iterable[Tool] = (), ask: Sequence[str] = (), claims: Mapping[str, str] | None = None,
-    limits: Limits = Limits(), window: int = 8192,  # noqa: B008
+    limits: Limits = Limits(), window: int = 8192,
 ) -> Station:  # fmt: skip
     """The station of an employee that runs the employee loop."""
     tools = list(tools)

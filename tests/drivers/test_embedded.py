@@ -98,9 +98,13 @@ async def test_a_closed_engine_starts_again_when_it_is_called(smollm: Path) -> N
 
 async def test_calls_at_once_share_one_child_and_run_beside_each_other(smollm: Path) -> None:
     order: list[str] = []
+
+    def note(name: str, piece: str) -> None:
+        order.append(name)
+
     async with engine(smollm, slots=2) as opened, asyncio.TaskGroup() as calls:
         for name in "ab":
-            calls.create_task(opened.generate(LONG, lambda piece, name=name: order.append(name)))  # type: ignore[misc]
+            calls.create_task(opened.generate(LONG, partial(note, name)))
     assert order.index("a") < len(order) - order[::-1].index("b")
     assert order.index("b") < len(order) - order[::-1].index("a")
 

@@ -46,7 +46,6 @@ class Waiting:
 
 
 WAITING = Waiting()
-_NOT_THE_REQUEST = ("verdict",)
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Trap:
         past = process.past[0]
         form = of_request(request, process.known)
         made = {**form.body, **form.contents}
-        recorded = {name: value for name, value in past.intent.body.items() if name not in _NOT_THE_REQUEST}
+        recorded = {name: value for name, value in past.intent.body.items() if name != "verdict"}
         if canonical(made) != canonical(recorded):
             raise ReplayDiverged(process.pid, past.intent.seq, _brief(recorded), _brief(made))
         if past.outcome is None and process.due is None:

@@ -34,7 +34,7 @@ from kernos.kernel.dispatch import Kernel
 from kernos.kernel.grants import Grant, Station
 from kernos.kernel.limits import Limits
 from kernos.kernel.ports import Prompt
-from kernos.kernel.types import Action
+from kernos.kernel.types import Action, Snapshot
 from kernos.userland.employee import Brief, employee
 
 CALLS, TURNS, STARTS = 2_000, 1_000, 7
@@ -60,8 +60,8 @@ async def overhead(folder: Path) -> list[float]:
             await process.invoke("look_up", word="kernos")
             times.append((time.perf_counter() - started) * 1e3)
 
-    def program() -> Coroutine[Any, Any, None]:
-        return caller(kernos.Process())
+    def program(snapshot: Snapshot) -> Coroutine[Any, Any, None]:
+        return caller(kernos.Process(snapshot))
 
     station = Station("caller", "caller", program, "none", {"look_up": Grant("look_up")}, (), PLENTY)
     store = SqlStore.open(folder / "overhead.db", "power")
@@ -100,7 +100,9 @@ async def growth(folder: Path) -> list[int]:
 
     brief = Brief("You look words up.", {"look_up": look_up.spec}, window=4096)
     grants = {"look_up": Grant("look_up")}
-    station = Station("clerk", "employee", lambda: employee(kernos.Process(), brief), "echo", grants, (), PLENTY)
+    station = Station(
+        "clerk", "employee", lambda snapshot: employee(kernos.Process(snapshot), brief), "echo", grants, (), PLENTY
+    )
     file = folder / "growth.db"
     engines = {"echo": ScriptedEngine(answer)}
     kernel = Kernel(SqlStore.open(file, "crash"), SystemClock(), {"clerk": station}, engines, {"look_up": look_up})

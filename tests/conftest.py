@@ -10,6 +10,8 @@ import pytest
 from kernos.drivers.engine.models import Shelf, default_folder
 from kernos.kernel.errors import ModelMissing
 
+pytest_plugins = ["tests.postgres"]
+
 
 @pytest.fixture(scope="session")
 def smollm() -> Path:

@@ -19,11 +19,12 @@ from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import StoreError
 from kernos.kernel.grants import Claim, Grant, Station
+from kernos.kernel.journal import Journal
 from kernos.kernel.labels import Sources
 from kernos.kernel.ledger import Ledger
-from kernos.kernel.limits import Limits
-from kernos.kernel.ports import Engine, Prompt, Store, Tool
-from kernos.kernel.types import Action, Json, Record, Source, Status
+from kernos.kernel.limits import Limits, Price
+from kernos.kernel.ports import Commit, Due, Engine, Memory, Prompt, Spent, Store, Tool
+from kernos.kernel.types import Action, Json, Note, Record, RecordKind, Source, Status
 from kernos.userland.employee import Brief, employee
 from kernos.userland.lib import Process
 
@@ -85,12 +86,15 @@ def by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
 
 def runs(
     program: Program, tools: Iterable[Tool] = (), ask: Sequence[str] = (), claims: Mapping[str, str] | None = None,
-    limits: Limits = Limits(),
+    limits: Limits = Limits(), slug: str = CLERK, spawns: Iterable[str] = (),
 ) -> Station:  # fmt: skip
     """The station of an employee that runs this program and is granted these tools."""
     grants = {name: Grant(name, name in ask) for name in by_name(tools)}
     kinds = tuple(Claim(what, re.compile(pattern)) for what, pattern in (claims or {}).items())
-    return Station(CLERK, program.__name__, lambda: program(Process()), ENGINE, grants, kinds, limits)
+    return Station(
+        slug, program.__name__, lambda snapshot: program(Process(snapshot)), ENGINE, grants, kinds, limits,
+        spawns=frozenset(spawns),
+    )  # fmt: skip
 
 
 def serves(
@@ -108,7 +112,10 @@ def serves(
 
 
 class House:
-    """What outlives a kernel. Use it with `async with`: on leaving, every kernel that was booted is closed."""
+    """What outlives a kernel. Use it with `async with`: on leaving, every kernel that was booted is closed.
+
+    `others` are stations beside the one that most tests need.
+    """
 
     def __init__(
         self,
@@ -117,19 +124,29 @@ class House:
         script: Script = (),
         engine: Engine | None = None,
         store: Store | None = None,
+        others: Iterable[Station] = (),
+        key: bytes = b"",
+        prices: Mapping[str, Price] | None = None,
     ) -> None:
         self.store: Store = store or MemoryStore()
         self.clock = FixedClock()
         self.station = station
+        self.others = {other.slug: other for other in others}
         self.tools = by_name(tools)
         self.model = ScriptedEngine(script)
         self.engine: Engine = engine or self.model
+        self.key = key
+        self.prices = prices
         self._booted: list[Kernel] = []
 
     def boot(self, store: Store | None = None, station: Station | None = None) -> Kernel:
         """A new kernel; `store` wraps or replaces the house's, `station` is what a new release brings."""
         station = station or self.station
-        kernel = Kernel(store or self.store, self.clock, {station.slug: station}, {ENGINE: self.engine}, self.tools)
+        stations = {**self.others, station.slug: station}
+        kernel = Kernel(
+            store or self.store, self.clock, stations, {ENGINE: self.engine}, self.tools, key=self.key,
+            prices=self.prices,
+        )  # fmt: skip
         self._booted.append(kernel)
         return kernel
 
@@ -140,17 +157,23 @@ class House:
 
     async def rows(self, pid: str) -> Sequence[Record]:
         """A process's journal, with contents."""
-        return await Ledger(self.store).records(pid)
+        return await Ledger(Journal(self.store, self.key)).records(pid)
 
     async def faults(self) -> Sequence[str]:
         """What an audit finds."""
-        return await Ledger(self.store).verify()
+        return await Ledger(Journal(self.store, self.key)).verify()
 
     async def said(self, pid: str) -> list[str]:
         """What the owner has heard from the process."""
         rows = await self.rows(pid)
         allowed = (row.body for row in rows if row.kind == "intent" and row.body["verdict"]["is"] == "allow")
         return [body["text"] for body in allowed if body["call"] == "send"]
+
+    async def run(self, kernel: Kernel) -> None:
+        """Give turns to whoever is due until nobody is."""
+        while due := (await kernel.due()).pids:
+            for pid in due:
+                await kernel.tick(pid)
 
     async def __aenter__(self) -> House:
         return self
@@ -168,39 +191,87 @@ class Wrapped:
     def __init__(self, inner: Store) -> None:
         self.inner = inner
 
-    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
-        await self.inner.append(records, contents, status)
+    async def commit(self, commit: Commit) -> None:
+        await self.inner.commit(commit)
+
+    async def claim(self, pid: str) -> int:
+        return await self.inner.claim(pid)
+
+    async def post(self, notes: Sequence[Note]) -> None:
+        await self.inner.post(notes)
+
+    async def notes(self, pid: str) -> Sequence[Note]:
+        return await self.inner.notes(pid)
+
+    async def due(self, now: float, root: str = "", most: int = 1_000) -> Due:
+        return await self.inner.due(now, root, most)
 
     async def pids(self) -> Sequence[str]:
         return await self.inner.pids()
 
-    async def records(self, pid: str) -> Sequence[Record]:
-        return await self.inner.records(pid)
+    async def records(
+        self, pid: str, after: int = -1, last: int | None = None, kind: RecordKind | None = None
+    ) -> Sequence[Record]:
+        return await self.inner.records(pid, after, last, kind)
 
     async def contents(self, hashes: Sequence[str]) -> Mapping[str, bytes]:
         return await self.inner.contents(hashes)
 
+    async def status(self, pid: str) -> Status | None:
+        return await self.inner.status(pid)
+
     async def statuses(self) -> Sequence[Status]:
         return await self.inner.statuses()
+
+    async def tree(self, root: str) -> Spent:
+        return await self.inner.tree(root)
+
+    async def spent(self, owner: str, day: int) -> Spent:
+        return await self.inner.spent(owner, day)
+
+    async def memory(self, space: str, key: str) -> Memory | None:
+        return await self.inner.memory(space, key)
+
+    async def drop(self, hashes: Sequence[str]) -> None:
+        await self.inner.drop(hashes)
 
     async def close(self) -> None:
         await self.inner.close()
 
 
+class HandClock(FixedClock):
+    """A clock that stands still until somebody sets it; it may go back, as a machine's may over a restart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 1_700_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+
 class Failing(Wrapped):
-    """Fails at its `at`-th append, counted from 1: before anything is written, or after all of it is durable."""
+    """Fails at its `at`-th write (a commit or a post), counted from 1: before anything is written, or after all of it
+    is durable."""
 
     def __init__(self, inner: Store, at: int, durable: bool) -> None:
         super().__init__(inner)
-        self.at, self.durable, self.appends = at, durable, 0
+        self.at, self.durable, self.writes = at, durable, 0
 
-    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
-        self.appends += 1
-        if self.appends != self.at:
-            return await self.inner.append(records, contents, status)
+    async def commit(self, commit: Commit) -> None:
+        await self._write(super().commit(commit))
+
+    async def post(self, notes: Sequence[Note]) -> None:
+        await self._write(super().post(notes))
+
+    async def _write(self, write: Coroutine[Any, Any, None]) -> None:
+        self.writes += 1
+        if self.writes != self.at:
+            return await write
         if self.durable:
-            await self.inner.append(records, contents, status)
-        raise StoreError(f"the machine stopped at append {self.at}")
+            await write
+        write.close()
+        raise StoreError(f"the machine stopped at write {self.at}")
 
 
 class Diary(Wrapped):
@@ -210,10 +281,11 @@ class Diary(Wrapped):
         super().__init__(inner)
         self.log = log
 
-    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
-        await self.inner.append(records, contents, status)
+    async def commit(self, commit: Commit) -> None:
+        await self.inner.commit(commit)
         self.log += [
-            f"{record.kind} {record.body.get('tool') or record.body.get('call') or ''}".strip() for record in records
+            f"{record.kind} {record.body.get('tool') or record.body.get('call') or ''}".strip()
+            for record in commit.records
         ]
 
 

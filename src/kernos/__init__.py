@@ -9,22 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernos.drivers.tool.python import source, tool
-    from kernos.kernel.abi import Invoked
+    from kernos.drivers.tool.python import Happened, source, tool
+    from kernos.kernel.abi import Ended, Invoked
+    from kernos.kernel.errors import Uncertain
     from kernos.kernel.types import Deny, Message
     from kernos.userland.lib import Process, program
 
-__all__ = ["Deny", "Invoked", "Message", "Process", "program", "source", "tool"]
+__all__ = ["Deny", "Ended", "Happened", "Invoked", "Message", "Process", "program", "Uncertain", "source", "tool"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Deny": "kernos.kernel.types",
+    "Ended": "kernos.kernel.abi",
+    "Happened": "kernos.drivers.tool.python",
     "Invoked": "kernos.kernel.abi",
     "Message": "kernos.kernel.types",
     "Process": "kernos.userland.lib",
     "program": "kernos.userland.lib",
     "source": "kernos.drivers.tool.python",
     "tool": "kernos.drivers.tool.python",
+    "Uncertain": "kernos.kernel.errors",
 }
 
 

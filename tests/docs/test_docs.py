@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +22,13 @@ from kernos.kernel.abi import TABLE
 from kernos.kernel.ports import Answer
 from kernos.surfaces.cli.main import cli
 from kernos.userland.company import sidecar
+from tests.docs.pages import FENCE, HOW_TO, ROOT, blocks, printed
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 ALL = sorted([*OURS, *(path for path in (ROOT / "examples").rglob("*.md") if ".kernos" not in path.parts)])
-FENCE = re.compile(r"^```(?P<language>\w*)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 SCRIPTED = '[engines.script]\ndriver = "scripted"\nscript = "script.json"\n'
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, the file that it is to be saved as (if it says so), its text."""
-
-    language: str
-    file: str
-    text: str
-
-
-def blocks(page: Path, language: str) -> list[Block]:
-    found = (Block(match["language"], match["file"] or "", match["text"]) for match in FENCE.finditer(page.read_text()))
-    return [block for block in found if block.language == language]
 
 
 def relative(path: Path) -> str:
@@ -54,14 +39,15 @@ def act(name: str, **arguments: Any) -> dict[str, Any]:
     return {"name": name, "arguments": arguments}
 
 
-def play(place: Path, actions: Sequence[dict[str, Any]], lines: Sequence[str]) -> str:
+def play(place: Path, actions: Sequence[dict[str, Any]], lines: Sequence[str], owner: str = "visitor") -> str:
     """What `kernos chat` prints when a person says these lines and the model chooses these actions."""
     side_car = place / "kernos.toml"
     engine = re.compile(r"^\[engines\.\w+\]\n(?:.+\n)*", re.MULTILINE)
     side_car.write_text(engine.sub(SCRIPTED, side_car.read_text("utf-8"), count=1), "utf-8")
     (place / "script.json").write_text(json.dumps(actions), "utf-8")
     (place / "person.txt").write_text("\n".join(lines), "utf-8")
-    command = [sys.executable, "-m", "kernos", "chat", str(place), "--play", str(place / "person.txt")]
+    said = ["--play", str(place / "person.txt"), "--as", owner]
+    command = [sys.executable, "-m", "kernos", "chat", str(place), *said]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -75,6 +61,11 @@ def talk(page: Path, place: int) -> list[str]:
 
 def said_by_the_person(lines: Sequence[str]) -> list[str]:
     return [line.removeprefix("› ") for line in lines if line.startswith("› ")]
+
+
+def report(output: str) -> str:
+    """What `kernos chat` printed of the journal at its end, without spaces that move."""
+    return " ".join(output[output.index("What process ") :].split())
 
 
 def conversation(output: str) -> list[str]:
@@ -138,7 +129,9 @@ async def test_the_program_of_the_readme_runs_without_a_model(restaurant: Path) 
     try:
         pid = await kernel.spawn("host", "ada")
         await kernel.tick(pid)
-        assert kernel.question(pid) == "For how many people?"
+        question = await kernel.question(pid)
+        assert question is not None
+        assert question.text == "For how many people?"
         await kernel.answer(pid, Answer("ada", text="4"))
         status = await kernel.tick(pid)
     finally:
@@ -170,7 +163,10 @@ def test_the_talks_of_the_readme_happen_as_printed(
         act("recommend_product", sku=sku),
     ]
     lines = talk(README, place)
-    assert conversation(play(folder, actions, said_by_the_person(lines))) == lines
+    output = play(folder, actions, said_by_the_person(lines), "customer")
+    assert conversation(output) == lines
+    for evidence in re.findall(r"^ +(\w+ ← .+)$", README.read_text(), re.MULTILINE) if place == 0 else ():
+        assert evidence in report(output)
 
 
 # The tutorial and the other pages
@@ -200,26 +196,65 @@ def test_the_talk_of_the_tutorial_happens_as_printed(books: Path) -> None:
         act("reply", text="You're welcome! If you have any other questions, feel free to ask."),
     ]
     lines = talk(TUTORIAL, 0)
-    assert conversation(play(books, actions, said_by_the_person(lines))) == lines
+    output = play(books, actions, said_by_the_person(lines))
+    assert conversation(output) == lines
+    shown = report(output).replace("on script", "on local")
+    for line in printed(TUTORIAL, "ROWS").splitlines()[1:]:
+        line = re.sub(r" \d\d:\d\d:\d\d | (?:allow|deny \(source\))$", "   ", line)
+        assert all(words in shown for words in re.split(r" {2,}", line.strip())), line
 
 
-def test_the_script_that_verifies_a_journal_from_outside_works(books: Path) -> None:
+def test_the_script_that_verifies_a_journal_from_outside_works(books: Path, keys: Path) -> None:
     play(books, [act("find_books", genre="crime"), act("show_book", id="B-01")], ["A crime story"])
     scope: dict[str, Any] = {}
     for block in blocks(ROOT / "docs" / "reference" / "formats.md", "python"):
         exec(block.text, scope)
-    journal = books / ".kernos" / "journal.db"
-    assert scope["verify"](journal) > 8
+    key = bytes.fromhex((keys / "journal.key").read_text())
+    assert scope["verify"](books / ".kernos" / "journal.db", key) > 8
+    with pytest.raises(AssertionError):
+        scope["verify"](books / ".kernos" / "journal.db", bytes(32))
 
 
 def test_the_tool_of_the_how_to_is_a_tool() -> None:
     scope: dict[str, Any] = {}
-    (block,) = blocks(ROOT / "docs" / "how-to" / "grant-a-tool.md", "python")
+    (block,) = blocks(HOW_TO / "grant-a-tool.md", "python")
     exec(block.text, scope)
     tool = scope["pay"]
     assert isinstance(tool, PythonTool)
     assert set(tool.spec.schema["properties"]) == {"to", "amount"}
-    assert not tool.spec.repeatable
+    assert tool.spec.effects == {"pays"}
+    assert tool.spec.keyed
+
+
+def test_a_person_who_is_asked_first_may_decline(books: Path) -> None:
+    side_car = books / "kernos.toml"
+    (asks,) = re.findall(r"^ask = .*$", (HOW_TO / "ask-a-person-first.md").read_text(), re.MULTILINE)
+    side_car.write_text(side_car.read_text() + f"\n{asks}\n")
+    lines = talk(HOW_TO / "ask-a-person-first.md", 0)
+    actions = [act("find_books", genre="crime"), act("reply", text="As you like.")]
+    assert conversation(play(books, actions, said_by_the_person(lines)))[: len(lines)] == lines
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """Every `kernos` command that a page shows, as words."""
+    for line in "".join(block.text for block in blocks(page, "sh")).splitlines():
+        words = [""] + shlex.split(line, comments=True)
+        for start in (place for place, word in enumerate(words) if word == "kernos"):
+            if words[start - 1] in ("", "&&", "|"):
+                end = next((n for n, word in enumerate(words[start:], start) if word in ("&&", "|")), None)
+                yield words[start + 1 : end]
+
+
+@pytest.mark.parametrize("page", OURS, ids=relative)
+def test_every_command_in_the_docs_is_one(page: Path) -> None:
+    for words in command_lines(page):
+        command: click.Command = cli
+        while isinstance(command, click.Group):
+            name, *words = words
+            found = command.get_command(click.Context(command), name)
+            assert found is not None, name
+            command = found
+        command.make_context(name, words)
 
 
 @pytest.mark.parametrize("page", OURS, ids=relative)

@@ -15,8 +15,8 @@ from pydantic import Field
 import kernos
 from kernos import source, tool
 from kernos.drivers.tool.loader import load
-from kernos.drivers.tool.python import PythonTool
-from kernos.kernel.errors import BadInput, ToolError
+from kernos.drivers.tool.python import Happened, PythonTool
+from kernos.kernel.errors import BadInput, ToolError, Unsupported
 from kernos.kernel.types import Json, Parameter, canonical
 
 Channel = Literal["mail", "sms"]
@@ -260,6 +260,82 @@ async def test_a_result_can_be_journaled_or_the_call_has_failed(value: object) -
         canonical((await give.call({}, "k")).value)
     except ToolError as error:
         assert str(error)
+
+
+# What may be done when nobody knows whether a call happened
+
+
+def act() -> str:
+    """Act."""
+    return "acted"
+
+
+def act_once(key: str) -> str:
+    """Act once for each key."""
+    return key
+
+
+@pytest.mark.parametrize(
+    ("declared", "repeatable", "verified"),
+    [
+        (tool(act), True, False),
+        (tool(effects={"pays"}, idempotent=True)(act), True, False),
+        (tool(effects={"pays"})(act_once), True, False),
+        (tool(effects={"pays"}, verify=lambda: None)(act), False, True),
+        (tool(effects={"pays"})(act), False, False),
+        (tool(effects={"reads", "writes"})(act), False, False),
+    ],
+    ids=["only reads", "idempotent", "takes a key", "can be looked up", "pays", "reads and writes"],
+)
+def test_what_a_tool_declares_says_whether_it_may_be_repeated_or_looked_up(
+    declared: PythonTool, repeatable: bool, verified: bool
+) -> None:
+    assert (declared.spec.repeatable, declared.spec.verified) == (repeatable, verified)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_a_look_up_gets_the_arguments_and_the_key_of_the_call(asynchronous: bool) -> None:
+    def plain(amount: int, key: str) -> Happened:
+        return Happened([amount, key])
+
+    async def beside(amount: int, key: str) -> Happened:
+        return plain(amount, key)
+
+    @tool(effects={"pays"}, verify=beside if asynchronous else plain)
+    def pay(amount: int) -> None:
+        """Pay."""
+
+    found = await pay.verify({"amount": 3}, "p:1")
+    assert found is not None
+    assert found.value == [3, "p:1"]
+
+
+async def test_a_look_up_that_finds_nothing_says_that_it_did_not_happen() -> None:
+    assert await tool(effects={"pays"}, verify=lambda: None)(act).verify({}, "p:1") is None
+
+
+@pytest.mark.parametrize("found", [True, "paid", Happened], ids=["a truth", "a text", "the class"])
+async def test_a_look_up_that_returns_anything_else_tells_nothing(found: object) -> None:
+    with pytest.raises(ToolError, match=r"not kernos.Happened or None"):
+        await tool(effects={"pays"}, verify=lambda: found)(act).verify({}, "p:1")
+
+
+async def test_a_look_up_that_raises_tells_nothing() -> None:
+    def look() -> None:
+        raise ConnectionError("the bank is closed")
+
+    with pytest.raises(ToolError, match="ConnectionError: the bank is closed"):
+        await tool(effects={"pays"}, verify=look)(act).verify({}, "p:1")
+
+
+async def test_a_tool_without_a_look_up_cannot_be_looked_up() -> None:
+    with pytest.raises(Unsupported):
+        await tool(act).verify({}, "p:1")
+
+
+def test_a_tool_has_the_time_that_it_declares() -> None:
+    assert tool(act).spec.timeout is None
+    assert tool(timeout=2.5)(act).spec.timeout == 2.5
 
 
 # Finding a tool in a folder

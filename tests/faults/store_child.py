@@ -8,13 +8,16 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from kernos.drivers.store.database import Durability
 from kernos.drivers.store.lock import lock
-from kernos.drivers.store.sql import Durability, SqlStore
+from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.errors import StoreError
-from kernos.kernel.journal import GENESIS, Entry, broken, seal
-from kernos.kernel.types import Record, Status
+from kernos.kernel.journal import Entry, broken, seal
+from kernos.kernel.ports import Commit
+from tests.contract.rows import KEY, process
 
 
 class Chain:
@@ -22,32 +25,34 @@ class Chain:
 
     def __init__(self, pid: str, store: SqlStore, text: str = "word") -> None:
         self.pid, self.store, self.text = pid, store, text
-        self.seq, self.previous = -1, GENESIS
+        self.status = process(pid)
+
+    @property
+    def seq(self) -> int:
+        """The last row that was acknowledged; -1 before the first."""
+        return self.status.seq
 
     async def append(self) -> int:
         """Append the next row; if that fails, the same row is the next again."""
         seq = self.seq + 1
         entry = Entry("message", {"n": seq}, {"text": f"{self.pid} {seq} {self.text}"})
-        row, contents = seal(self.pid, seq, self.previous, float(seq), entry)
-        await self.store.append([row], contents, self._head(row))
-        self.seq, self.previous = seq, row.hash
+        row, contents = seal(self.pid, seq, self.status.hash, float(seq), entry, KEY)
+        status = replace(self.status, seq=seq, hash=row.hash, at=row.at)
+        await self.store.commit(Commit([row], contents, [status], {self.pid: 0} if seq else {}))
+        self.status = status
         return seq
-
-    def _head(self, row: Record) -> Status:
-        return Status(self.pid, "ada", "advisor", "chat", "ready", "", 0, 0, 0.0, row.seq, row.hash, 0.0, row.at)
 
 
 async def length(store: SqlStore, pid: str = "p") -> int:
     """How many rows a process has, after a check that they are a whole chain."""
     records = await store.records(pid)
     contents = await store.contents([key for record in records for key in record.body["contents"].values()])
-    (status,) = [status for status in await store.statuses() if status.pid == pid]
-    assert broken(records, contents, status) == []
+    assert broken(records, contents, await store.status(pid), KEY) == []
     return len(records)
 
 
-async def append_forever(file: str, durability: Durability) -> None:
-    store = SqlStore.open(file, durability)
+async def append_forever(target: str, durability: Durability) -> None:
+    store = SqlStore.open(target, durability)
 
     async def live(rows: Chain) -> None:
         while True:
@@ -89,11 +94,17 @@ async def fill_disk(file: str) -> None:
     await until_full(file, lambda: mount("-o", "remount,size=8m"))
 
 
-async def open_once(file: str) -> None:
+async def open_once(target: str) -> None:
     print("ready", flush=True)
     sys.stdin.read()
-    await SqlStore.open(file).close()
+    await SqlStore.open(target).close()
     print("opened", flush=True)
+
+
+async def open_importing(target: str) -> None:
+    """Say whether opening a database needed Alembic."""
+    await SqlStore.open(target).close()
+    print("alembic" in sys.modules, flush=True)
 
 
 async def hold_file(file: str) -> None:

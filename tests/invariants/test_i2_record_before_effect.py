@@ -7,7 +7,7 @@ import pytest
 from kernos.drivers.engine.scripted import say
 from kernos.drivers.store.memory import MemoryStore
 from kernos.kernel.errors import StoreError
-from kernos.kernel.ports import Prompt
+from kernos.kernel.ports import Answer, Prompt
 from kernos.kernel.types import Action, Event, Message
 from kernos.userland.lib import Process
 from tests.support import Diary, Failing, House, World, runs
@@ -96,4 +96,25 @@ async def test_i2_a_delivered_message_is_durable_when_deliver_returns() -> None:
     async with keeping(world.done, world) as house:
         kernel, pid = await house.start()
         await kernel.deliver(pid, "hello")
+        [note] = await house.store.notes(pid)
+        assert (note.kind, note.body["from"], note.body["text"]) == ("message", "ada", "hello")
+        await house.boot().take(pid)
         assert [row.kind for row in await house.rows(pid)] == ["spawn", "message"]
+        assert await house.store.notes(pid) == []
+
+
+async def test_i2_an_approved_effect_has_begun_in_the_journal_before_it_begins() -> None:
+    world = World()
+    log = world.done
+
+    async def program(process: Process) -> None:
+        await process.invoke("note", text="tea")
+        log.append("saw note")
+
+    station = runs(program, world.tools, ask=["note"])
+    async with House(station, world.tools, store=Diary(MemoryStore(), log)) as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        await kernel.answer(pid, Answer("ada"))
+        await kernel.tick(pid)
+    assert log == ["spawn", "intent note", "answer", "begin 1", "note", "outcome note", "saw note", "exit"]

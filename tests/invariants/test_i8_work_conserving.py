@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from kernos.drivers.engine.scripted import ScriptedEngine, say
 from kernos.kernel.errors import EngineDied
 from kernos.kernel.ports import Prompt
 from kernos.kernel.scheduler import Scheduler
-from kernos.kernel.types import Generation, Message
+from kernos.kernel.types import Generation, Message, Status
 from kernos.userland.lib import Process
 from tests.support import House, runs
 
@@ -51,20 +52,25 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def crowd(house: House, size: int) -> list[asyncio.Task[object]]:
-    """As many processes, each at its model call or waiting for it."""
+@asynccontextmanager
+async def crowd(house: House, size: int) -> AsyncIterator[list[asyncio.Task[Status]]]:
+    """As many processes, each at its model call or waiting for it; whoever is still at it in the end is sent home."""
     kernel = house.boot()
     pids = [(await house.start(kernel))[1] for _ in range(size)]
-    tasks: list[asyncio.Task[object]] = [asyncio.create_task(kernel.tick(pid)) for pid in pids]
+    tasks = [asyncio.create_task(kernel.tick(pid)) for pid in pids]
     await settled()
-    return tasks
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 @given(slots=st.integers(1, 4), calls=st.integers(1, 9), data=st.data())
 async def test_i8_with_calls_waiting_every_slot_is_busy(slots: int, calls: int, data: st.DataObject) -> None:
     engine = Gated(slots)
-    async with House(runs(once), engine=engine) as house:
-        tasks = await crowd(house, calls)
+    async with House(runs(once), engine=engine) as house, crowd(house, calls) as tasks:
         for left in range(calls, 0, -1):
             assert engine.busy == min(slots, left)
             data.draw(st.sampled_from(engine.gates)).set_result(None)
@@ -78,8 +84,7 @@ async def test_i8_calls_that_are_cancelled_or_die_leave_no_slot_idle(
     slots: int, calls: int, data: st.DataObject
 ) -> None:
     engine = Gated(slots)
-    async with House(runs(once), engine=engine) as house:
-        tasks = await crowd(house, calls)
+    async with House(runs(once), engine=engine) as house, crowd(house, calls) as tasks:
         while unfinished := [task for task in tasks if not task.done()]:
             assert engine.busy == min(slots, len(unfinished))
             gate = data.draw(st.sampled_from(engine.gates))
@@ -119,8 +124,7 @@ async def test_i8_a_full_engine_holds_up_no_other() -> None:
 
 async def test_i8_the_time_in_the_queue_is_measured_and_recorded() -> None:
     engine = Gated(slots=1)
-    async with House(runs(once), engine=engine) as house:
-        tasks = await crowd(house, 2)
+    async with House(runs(once), engine=engine) as house, crowd(house, 2) as tasks:
         for _ in range(1000):
             house.clock.now()  # each reading moves the clock by a millisecond
         for _ in tasks:
@@ -138,8 +142,7 @@ async def test_i8_a_slot_is_free_while_its_process_waits_for_a_person() -> None:
         await process.ask("well?")
 
     engine = Gated(slots=1)
-    async with House(runs(program), engine=engine) as house:
-        tasks = await crowd(house, 2)
+    async with House(runs(program), engine=engine) as house, crowd(house, 2) as tasks:
         for _ in tasks:
             assert engine.busy == 1
             engine.gates[0].set_result(None)

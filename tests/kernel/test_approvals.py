@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from kernos.kernel.errors import BadInput
+from kernos.kernel.abi import Invoked
+from kernos.kernel.dispatch import Kernel
+from kernos.kernel.errors import BadInput, NotFound
 from kernos.kernel.ports import Answer
-from kernos.kernel.types import Deny, Json
+from kernos.kernel.types import Deny, Json, Settlement
 from kernos.userland.lib import Process
 from tests.support import House, World, runs
 
@@ -32,6 +34,12 @@ async def result(house: House, pid: str) -> Json:
     return (await house.rows(pid))[-1].body["result"]
 
 
+async def asked(kernel: Kernel, pid: str) -> str | None:
+    """The text of the question that a process asks, if it does."""
+    question = await kernel.question(pid)
+    return question.text if question else None
+
+
 async def test_a_call_whose_grant_asks_waits_for_a_person_and_has_not_run() -> None:
     world = World()
     async with keeper(world) as house:
@@ -39,7 +47,10 @@ async def test_a_call_whose_grant_asks_waits_for_a_person_and_has_not_run() -> N
         for _ in range(3):
             status = await kernel.tick(pid)
             assert (status.phase, status.why) == ("waiting", "person")
-        assert kernel.question(pid) == 'clerk wants to call note with {"text":"tea"}. Allow?'
+        question = await kernel.question(pid)
+        assert question is not None
+        assert (question.pid, question.kind, question.evidence) == (pid, "approval", ())
+        assert question.text == 'clerk wants to call note with {"text":"tea"}. Allow?'
         assert world.done == []
 
 
@@ -69,6 +80,7 @@ async def test_who_answered_and_how_is_in_the_journal() -> None:
         kernel, pid = await house.start()
         await kernel.tick(pid)
         await kernel.answer(pid, Answer("bob", approved=False, text="too dear"))
+        await kernel.tick(pid)
         (row,) = [row for row in await house.rows(pid) if row.kind == "answer"]
         assert row.body == {"by": "bob", "approved": False, "text": "too dear"}
 
@@ -81,10 +93,11 @@ async def test_what_a_program_asks_waits_and_gets_its_answer(restart: bool) -> N
             assert (await kernel.tick(pid)).why == "person"
             if restart:
                 kernel = house.boot()
-                await kernel.tick(pid)
-            assert kernel.question(pid) == question
+            assert await asked(kernel, pid) == question
             await kernel.answer(pid, Answer("ada", text=text))
-            assert kernel.question(pid) is None
+            assert await asked(kernel, pid) == question
+            await kernel.take(pid)
+            assert await asked(kernel, pid) is None
         assert (await kernel.tick(pid)).why == "done"
         assert await result(house, pid) == ["the blue one", "yes"]
 
@@ -96,7 +109,7 @@ async def test_an_answer_outlives_the_kernel_that_took_it() -> None:
         await kernel.answer(pid, Answer("ada", text="the blue one"))
         second = house.boot()
         await second.tick(pid)
-        assert second.question(pid) == "Are you sure?"
+        assert await asked(second, pid) == "Are you sure?"
 
 
 async def test_every_call_is_asked_about_anew() -> None:
@@ -112,6 +125,20 @@ async def test_every_call_is_asked_about_anew() -> None:
         await kernel.answer(pid, Answer("ada"))
         assert (await kernel.tick(pid)).why == "person"
         assert world.done == ["note"]
+
+
+async def test_of_two_answers_to_one_question_the_first_counts() -> None:
+    async with asker() as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        for text in ("the blue one", "the red one"):
+            await kernel.answer(pid, Answer("ada", text=text))
+        assert (await kernel.tick(pid)).why == "person"
+        assert await asked(kernel, pid) == "Are you sure?"
+        await kernel.answer(pid, Answer("ada", text="yes"))
+        await kernel.tick(pid)
+        assert await result(house, pid) == ["the blue one", "yes"]
+        assert await house.store.notes(pid) == []
 
 
 async def test_a_call_whose_arguments_have_no_source_is_not_asked_about() -> None:
@@ -137,19 +164,57 @@ async def test_answering_a_process_that_asks_nothing_is_bad_input(moment: str) -
             await kernel.tick(pid)
         if moment in ("answered already", "exited"):
             await kernel.answer(pid, Answer("ada"))
+            await kernel.take(pid)
         if moment == "exited":
             assert (await kernel.tick(pid)).phase == "exited"
         before = await house.rows(pid)
         for other in (kernel, house.boot()):
             with pytest.raises(BadInput, match=f"process {pid}: found no open question"):
                 await other.answer(pid, Answer("ada"))
-            if moment == "answered already":
-                break  # a new kernel would first go on with what was approved
         assert await house.rows(pid) == before
 
 
 async def test_a_process_that_asks_nothing_has_no_question() -> None:
     async with keeper(World()) as house:
         kernel, pid = await house.start()
-        assert kernel.question(pid) is None
-        assert kernel.question("unknown") is None
+        assert await kernel.question(pid) is None
+        with pytest.raises(NotFound):
+            await kernel.question("unknown")
+
+
+@pytest.mark.parametrize("settled", ["happened", "not", "stop"])
+async def test_only_a_doubt_is_settled(settled: Settlement) -> None:
+    async with keeper(World()) as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        with pytest.raises(BadInput, match=r"does not fit the question \(approval\); expected yes, no, or a text"):
+            await kernel.answer(pid, Answer("ada", settled=settled))
+        assert await house.store.notes(pid) == []
+
+
+async def test_an_approval_has_a_row_of_its_own_before_the_effect() -> None:
+    async with keeper(World()) as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        await kernel.answer(pid, Answer("ada"))
+        await kernel.tick(pid)
+        assert [row.kind for row in await house.rows(pid)] == ["spawn", "intent", "answer", "begin", "outcome", "exit"]
+
+
+async def test_a_call_whose_tool_is_gone_when_it_is_approved_has_failed() -> None:
+    world = World()
+
+    async def program(process: Process) -> Json:
+        reply = await process.invoke("note", text="tea")
+        assert isinstance(reply, Invoked)
+        return reply.error
+
+    async with House(runs(program, world.tools, ask=["note"]), world.tools) as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        del house.tools["note"]
+        kernel = house.boot()
+        await kernel.answer(pid, Answer("ada"))
+        assert (await kernel.tick(pid)).why == "done"
+        assert await result(house, pid) == "clerk is not granted the tool note"
+        assert world.done == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,9 +12,9 @@ from kernos.drivers.engine.scripted import ScriptedEngine, say
 from kernos.drivers.store.memory import MemoryStore
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.errors import BadInput, EngineDied, EngineError, JournalBroken, StoreError
-from kernos.kernel.limits import ENGINE_ATTEMPTS
-from kernos.kernel.ports import Prompt, Store
-from kernos.kernel.types import Action, Generation, Message, Record, Status
+from kernos.kernel.limits import ENGINE_ATTEMPTS, LIVE_PROCESSES, Limits
+from kernos.kernel.ports import Commit, Prompt, Store
+from kernos.kernel.types import Action, Generation, Message, Note, Record, RecordKind
 from kernos.userland.lib import Process
 from tests.support import CLERK, House, World, Wrapped, runs, serves
 
@@ -37,13 +37,23 @@ class Fragile(ScriptedEngine):
 class Unhurried(Wrapped):
     """A store that lets others run before it does anything, as one with a disk does."""
 
-    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
+    async def commit(self, commit: Commit) -> None:
         await asyncio.sleep(0)
-        await super().append(records, contents, status)
+        await super().commit(commit)
 
-    async def records(self, pid: str) -> Sequence[Record]:
+    async def claim(self, pid: str) -> int:
         await asyncio.sleep(0)
-        return await super().records(pid)
+        return await super().claim(pid)
+
+    async def notes(self, pid: str) -> Sequence[Note]:
+        await asyncio.sleep(0)
+        return await super().notes(pid)
+
+    async def records(
+        self, pid: str, after: int = -1, last: int | None = None, kind: RecordKind | None = None
+    ) -> Sequence[Record]:
+        await asyncio.sleep(0)
+        return await super().records(pid, after, last, kind)
 
 
 async def ask_once(process: Process) -> str:
@@ -56,13 +66,32 @@ async def listen(process: Process) -> list[str]:
 
 async def test_a_process_is_born_with_what_its_station_grants() -> None:
     world = World()
-    async with House(serves(world.tools, ask=["pay"]), world.tools) as house:
+    station = serves(world.tools, ask=["pay"], limits=Limits(tokens=1_000))
+    async with House(station, world.tools) as house:
         _, pid = await house.start()
         (row,) = await house.rows(pid)
         assert (row.seq, row.kind) == (0, "spawn")
         assert (row.body["owner"], row.body["employee"], row.body["engine"]) == ("ada", CLERK, "local")
         assert {grant["tool"] for grant in row.body["grants"] if grant["ask"]} == {"pay"}
-        assert row.body["limits"] == {"tokens": 200_000, "calls": 2_000, "seconds": 3_600.0}
+        assert row.body["limits"] == {"tokens": 1_000}
+
+
+async def test_a_process_may_be_born_with_its_first_message() -> None:
+    async with House(runs(listen)) as house:
+        kernel = house.boot()
+        pid = await kernel.spawn(CLERK, "ada", "one")
+        assert [row.kind for row in await house.rows(pid)] == ["spawn", "message"]
+        for text in ("two", "three"):
+            await kernel.deliver(pid, text)
+        assert (await kernel.tick(pid)).why == "done"
+        assert (await house.rows(pid))[-1].body["result"] == ["one", "two", "three"]
+
+
+async def test_no_process_is_born_of_an_employee_that_is_not_there() -> None:
+    async with House(runs(listen)) as house:
+        with pytest.raises(BadInput, match="employee: found 'boss'; expected clerk"):
+            await house.boot().spawn("boss", "ada")
+        assert await house.store.statuses() == []
 
 
 async def test_a_process_that_waits_runs_no_further_until_there_is_news() -> None:
@@ -97,8 +126,11 @@ async def test_nothing_can_be_delivered_to_a_process_that_exited(restart: bool) 
 
 async def test_a_journal_that_does_not_hold_is_not_run() -> None:
     class Forged(Wrapped):
-        async def records(self, pid: str) -> Sequence[Record]:
-            return list(await self.inner.records(pid))[:-1]
+        async def records(
+            self, pid: str, after: int = -1, last: int | None = None, kind: RecordKind | None = None
+        ) -> Sequence[Record]:
+            whole = [row for row in await self.inner.records(pid) if kind in (None, row.kind)]
+            return whole[after + 1 : -1]
 
     async with House(serves()) as house:
         kernel, pid = await house.start()
@@ -156,6 +188,7 @@ async def test_who_watches_sees_rows_with_their_contents_and_the_draft_word_by_w
         kernel, pid = await house.start()
         async with kernel.events(pid) as queue:
             await kernel.deliver(pid, "hello")
+            assert queue.empty()
             await kernel.tick(pid)
             events = [queue.get_nowait() for _ in range(queue.qsize())]
         assert [event.text for event in events if event.kind == "draft"] == ["good ", "morning"]
@@ -206,12 +239,10 @@ async def test_messages_that_come_while_a_process_runs_are_all_received(restart:
 
 
 class NoMail(Wrapped):
-    """A store that cannot write messages."""
+    """A store that cannot take notes."""
 
-    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
-        if records[0].kind == "message":
-            raise StoreError("no mail today")
-        await super().append(records, contents, status)
+    async def post(self, notes: Sequence[Note]) -> None:
+        raise StoreError("no mail today")
 
 
 async def test_a_message_that_cannot_be_written_does_not_end_the_turn_that_runs() -> None:
@@ -267,3 +298,59 @@ async def test_a_model_may_name_an_argument_as_it_likes_and_is_told_what_is_wron
         await kernel.deliver(pid, "find")
         assert (await kernel.tick(pid)).phase == "waiting"
         assert await house.said(pid) == ["sorry"]
+
+
+async def test_a_note_that_came_for_a_running_process_is_taken_at_its_next_call_when_it_is_told() -> None:
+    seen: list[str] = []
+
+    async def look() -> str:
+        """Have a message come for the process that calls this."""
+        await kernel.deliver(pid, "hello")
+        kernel.nudge(pid)
+        return "looked"
+
+    async def program(process: Process) -> None:
+        await process.invoke("look")
+        seen.append(await process.receive())
+
+    tools = [PythonTool(look, ["reads"], False)]
+    async with House(runs(program, tools), tools) as house:
+        kernel, pid = await house.start()
+        assert (await kernel.tick(pid)).why == "done"
+        assert seen == ["hello"]
+
+
+async def test_notes_can_be_journaled_without_a_turn() -> None:
+    async with House(runs(listen)) as house:
+        kernel, pid = await house.start()
+        await kernel.deliver(pid, "one")
+        status = await kernel.take(pid)
+        assert (status.phase, status.seq) == ("ready", 1)
+        assert [row.kind for row in await house.rows(pid)] == ["spawn", "message"]
+        assert await house.store.notes(pid) == []
+
+
+async def test_a_process_in_a_long_call_outlasts_the_turns_of_any_number_of_others() -> None:
+    """Only so many processes stay in memory; one whose turn is not over is never put out of it."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        """Wait."""
+        began.set()
+        await go_on.wait()
+        return "waited"
+
+    async def program(process: Process) -> None:
+        if await process.receive() == "wait":
+            await process.invoke("wait")
+
+    tools = [PythonTool(wait, ["pays"], False)]
+    async with House(runs(program, tools), tools) as house:
+        kernel = house.boot()
+        slow = await kernel.spawn(CLERK, "ada", "wait")
+        turn = asyncio.create_task(kernel.tick(slow))
+        await began.wait()
+        for _ in range(LIVE_PROCESSES + 1):
+            assert (await kernel.tick(await kernel.spawn(CLERK, "ada"))).why == "message"
+        go_on.set()
+        assert (await turn).why == "done"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import pytest
@@ -12,8 +11,8 @@ from hypothesis import strategies as st
 from kernos.drivers.engine.scripted import say
 from kernos.drivers.store.memory import MemoryStore
 from kernos.kernel.context import EMPTY, chain, parts
-from kernos.kernel.ports import Prompt
-from kernos.kernel.types import Action, Message, Record, Status, canonical, digest
+from kernos.kernel.ports import Commit, Prompt
+from kernos.kernel.types import Action, Message, canonical, digest
 from tests.support import House, Wrapped, serves
 
 MESSAGES = st.lists(st.builds(Message, st.sampled_from(["user", "system", "tool"]), st.text()), max_size=6)
@@ -27,11 +26,11 @@ class Scale(Wrapped):
         self.bytes = 0
         self.seen: set[str] = set()
 
-    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
-        await super().append(records, contents, status)
-        self.bytes += sum(len(canonical(asdict(record))) for record in records)
-        self.bytes += sum(len(content) for key, content in contents.items() if key not in self.seen)
-        self.seen |= contents.keys()
+    async def commit(self, commit: Commit) -> None:
+        await super().commit(commit)
+        self.bytes += sum(len(canonical(asdict(record))) for record in commit.records)
+        self.bytes += sum(len(content) for key, content in commit.contents.items() if key not in self.seen)
+        self.seen |= commit.contents.keys()
 
 
 def numbered(prompt: Prompt) -> Action:

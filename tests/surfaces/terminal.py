@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
+import select
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-SCRIPTED = """
-[engines.local]
-driver = "scripted"
-script = "script.json"
-"""
+from kernos.boot import System
+from kernos.surfaces.cli.places import reading
+
+STARTER = Path(__file__).resolve().parents[2] / "examples" / "starter"
+PATIENCE = 60.0
+"""Seconds after which a test gives up waiting for a command."""
+_SETTINGS = tempfile.TemporaryDirectory(prefix="kernos-settings-")
+"""Where the user of these tests has their keys."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +47,72 @@ class Ended:
 
 def kernos(*arguments: str | Path, said: str = "", home: Path | None = None, **environ: str) -> Ended:
     """Run the command in a folder, with these words on its standard input."""
-    command = [sys.executable, "-m", "kernos", *map(str, arguments)]
-    surroundings = os.environ | {"COLUMNS": "120"} | environ
     done = subprocess.run(
-        command, input=said, cwd=home, env=surroundings, capture_output=True, text=True, timeout=60, check=False
+        _command(*arguments), input=said, cwd=home, env=_surroundings() | environ, capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
     )  # fmt: skip
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def _command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "kernos", *map(str, arguments)]
+
+
+def _surroundings() -> dict[str, str]:
+    return os.environ | {"COLUMNS": "120", "XDG_CONFIG_HOME": _SETTINGS.name}
+
+
+class Running:
+    """A command in another shell: what it prints, on both outputs, is read line by line. Killed at the end of a `with`.
+
+    with Running("work", home=folder) as worker:
+        worker.until("exited")
+        assert worker.stop() == 130
+    """
+
+    def __init__(self, *arguments: str | Path, home: Path) -> None:
+        self._child = subprocess.Popen(
+            _command(*arguments), cwd=home, env=_surroundings(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self.seen = ""
+
+    def until(self, text: str) -> None:
+        """Read on until this has been printed, ever."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.seen:
+            assert time.monotonic() < deadline, f"no {text!r} in: {self.seen}"
+            self._read(deadline)
+
+    def _read(self, deadline: float) -> bytes:
+        assert self._child.stdout is not None
+        handle = self._child.stdout.fileno()
+        ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+        piece = os.read(handle, 65_536) if ready else b""
+        assert piece or not ready, f"it ended: {self.seen}"
+        self.seen += piece.decode()
+        return piece
+
+    def stop(self, how: int = signal.SIGINT) -> int:
+        """Send a signal, read what is still printed, and return the exit code."""
+        os.killpg(self._child.pid, how)
+        rest, _ = self._child.communicate(timeout=PATIENCE)
+        self.seen += rest.decode()
+        return self._child.returncode
+
+    def end(self) -> int:
+        """Wait for its end; the exit code."""
+        rest, _ = self._child.communicate(timeout=PATIENCE)
+        self.seen += rest.decode()
+        return self._child.returncode
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._child.poll() is None:
+            os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.communicate()
 
 
 def action(name: str, **arguments: Any) -> dict[str, Any]:
@@ -51,8 +122,7 @@ def action(name: str, **arguments: Any) -> dict[str, Any]:
 
 def scripted(folder: Path, actions: Sequence[dict[str, Any]], car: str = "") -> Path:
     """A company whose engine plays these actions."""
-    ended = kernos("init", folder)
-    assert ended.code == 0, ended.err
+    shutil.copytree(STARTER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".kernos", "__pycache__"))
     own = (folder / "kernos.toml").read_text("utf-8")
     own = own.replace('driver = "embedded"', 'driver = "scripted"\nscript = "script.json"')
     own = "\n".join(line for line in own.splitlines() if not line.startswith("model ="))
@@ -62,10 +132,43 @@ def scripted(folder: Path, actions: Sequence[dict[str, Any]], car: str = "") -> 
 
 
 def processes(folder: Path) -> list[dict[str, Any]]:
-    """What `kernos ps --json` lists."""
-    return [json.loads(line) for line in kernos("ps", "--json", home=folder).out.splitlines()]
+    """The process table, as `kernos ps --json` lists it."""
+    return asyncio.run(_processes(folder))
+
+
+async def _processes(folder: Path) -> list[dict[str, Any]]:
+    async with reading(System(), folder) as ledger:
+        return [asdict(status) for status in await ledger.statuses()]
 
 
 def rows(folder: Path, pid: str) -> list[dict[str, Any]]:
-    """What `kernos log --json` shows of a process."""
-    return [json.loads(line) for line in kernos("log", pid, "--json", home=folder).out.splitlines()]
+    """A process's journal, as `kernos log --json` lists it."""
+    return asyncio.run(_rows(folder, pid))
+
+
+async def _rows(folder: Path, pid: str) -> list[dict[str, Any]]:
+    async with reading(System(), folder) as ledger:
+        return [asdict(record) for record in await ledger.records(pid)]
+
+
+def employ(folder: Path, programs: str, side_car: str) -> Path:
+    """A company whose employees are the programs of this text, each with what the side-car says."""
+    scripted(folder, [], side_car)
+    for slug in re.findall(r"^\[employees\.(\w+)\]", side_car, re.MULTILINE):
+        (folder / "agents" / slug).mkdir()
+        (folder / "agents" / slug / "AGENTS.md").write_text(f"---\nname: {slug}\n---\nWorks.\n", "utf-8")
+    (folder / "programs.py").write_text(programs, "utf-8")
+    return folder
+
+
+def detached(folder: Path, employee: str, text: str = "") -> str:
+    """The pid of a new process that waits for a worker."""
+    started = kernos("run", folder, text, "--employee", employee, "--detach", "--as", "ada")
+    assert started.code == 0, started.err
+    return started.out.strip()
+
+
+def process(folder: Path, pid: str) -> dict[str, Any]:
+    """How one process stands."""
+    [found] = [status for status in processes(folder) if status["pid"] == pid]
+    return found

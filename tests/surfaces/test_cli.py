@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
+import click
 import pytest
 
+from kernos.surfaces.cli.main import COMMANDS, cli
 from tests.surfaces.terminal import action, kernos, processes, rows, scripted
 
 HELLO = action("reply", text="Hello, what can I do?")
@@ -36,12 +39,21 @@ def greeters(folder: Path) -> Path:
     return folder
 
 
-def test_help_lists_every_command_with_an_example() -> None:
+def test_help_lists_every_command() -> None:
     shown = kernos("--help")
     assert shown.code == 0
-    for name in ("init", "check", "chat", "run", "resume", "ps", "log", "audit", "model"):
-        assert f"  {name} " in shown.out
-        assert "Examples:" in kernos(name, "--help").out
+    assert [name for name in COMMANDS if f"\n  {name} " not in shown.out] == []
+    assert "Examples:" in shown.out
+    assert kernos("ps", "--help").out == kernos("ps", "-h").out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_examples_of_itself(name: str) -> None:
+    context = click.Context(cli)
+    command = cli.get_command(context, name)
+    assert command is not None
+    _, _, examples = (command.help or "").partition("Examples:\n")
+    assert f"  kernos {name}" in examples
 
 
 def test_a_new_folder_passes_its_own_check(tmp_path: Path) -> None:
@@ -69,7 +81,7 @@ def test_a_talk_shows_what_the_kernel_decided_and_ends_with_the_journal(tmp_path
     assert "It takes two hours." in talk.out
     assert "kilometres: not 70: the customer said “100”, which is 100" in talk.out
     assert "4 model calls, 3 tool calls, 2 refused" in talk.out
-    assert "kilometres ← ada at row 19: “100”" in talk.out
+    assert "kilometres ← ada at row 21: “100”" in talk.out
     assert "its hash chain holds" in talk.out
 
 
@@ -88,6 +100,7 @@ def test_a_program_asks_its_owner_and_goes_on_after_a_restart(tmp_path: Path) ->
     folder = greeters(tmp_path / "shop")
     asked = kernos("run", folder, "--employee", "greeter")
     assert (asked.code, asked.out.strip()) == (0, "? What is your name?")
+    assert "is waiting (person): kernos resume" in asked.complaint
     [process] = processes(folder)
     assert (process["phase"], process["why"]) == ("waiting", "person")
     answered = kernos("resume", process["pid"], home=folder, said="艾达\n")
@@ -119,8 +132,16 @@ def test_log_takes_the_beginning_of_a_pid(tmp_path: Path) -> None:
     shown = kernos("log", process["pid"][:4], home=folder)
     assert shown.code == 0
     assert "Hello, what can I do?" in shown.out
-    assert rows(folder, process["pid"])[0]["kind"] == "spawn"
     assert "the beginning of one pid" in kernos("log", "zzzz", home=folder).complaint
+
+
+def test_scripts_get_what_ps_and_log_show_as_json(tmp_path: Path) -> None:
+    folder = scripted(tmp_path / "shop", [HELLO])
+    kernos("run", folder, "hi")
+    listed = [json.loads(line) for line in kernos("ps", "--json", home=folder).out.splitlines()]
+    assert listed == processes(folder)
+    shown = [json.loads(line) for line in kernos("log", listed[0]["pid"], "--json", home=folder).out.splitlines()]
+    assert shown == rows(folder, listed[0]["pid"])
 
 
 def test_i7_audit_verify_finds_a_changed_row_and_exits_with_1(tmp_path: Path) -> None:
@@ -201,7 +222,7 @@ def test_an_engine_that_fails_loses_nothing(tmp_path: Path) -> None:
     assert failed.code == 2
     assert "the script has ended [K300]" in failed.err
     [process] = processes(folder)
-    assert process["phase"] == "running", "the call stays open until its cause is mended"
+    assert (process["phase"], process["why"]) == ("waiting", "engine"), "the call stays open until its cause is mended"
     (folder / "script.json").write_text(f"[{DONE}]".replace("'", '"'), "utf-8")
     resumed = kernos("resume", process["pid"], home=folder)
     assert resumed.code == 0, resumed.err

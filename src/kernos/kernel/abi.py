@@ -1,7 +1,7 @@
 """The table of system calls: the only way out of a process.
 
 A program makes a call by awaiting a request; the kernel answers with the reply, or raises one of the errors listed.
-Numbers never change. 8 to 13 are kept for `spawn`, `wait`, `sleep`, `remember`, `recall` and what follows them.
+Numbers never change.
 The library's stubs and `docs/reference/abi.md` are driven by `TABLE`.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kernos.kernel.errors import BadInput, EngineError, InDoubt, KernosError, LimitExceeded, ModelMissing
+from kernos.kernel.errors import BadInput, EngineError, KernosError, LimitExceeded, ModelMissing
 from kernos.kernel.types import Deny, Generation, Json, Message
 
 EffectClass = Literal["none", "read", "declared", "person"]
@@ -51,14 +51,15 @@ class AskPerson:
 
 @dataclass(frozen=True)
 class Send:
-    """Say something to the owner."""
+    """Say something to the owner, or to the process `to`, which must be the parent or a child."""
 
     text: str
+    to: str = ""
 
 
 @dataclass(frozen=True)
 class Receive:
-    """Take the owner's next message, waiting for it if there is none."""
+    """Take the next message, waiting for it if there is none."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,89 @@ class Random:
 
 
 @dataclass(frozen=True)
+class Spawn:
+    """Start a process of another employee, for the same owner; `text` is its first message."""
+
+    employee: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait until a child has exited."""
+
+    pid: str
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Do nothing for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Remember:
+    """Keep a value under a key, for all processes of this employee and owner; null forgets it."""
+
+    key: str
+    value: Json = None
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Look up what was kept under a key."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Keep what the program needs to go on, and begin it anew with that: what was before is not replayed again.
+
+    It never returns (Temporal's continue-as-new): the program is started again with this state and these messages.
+    """
+
+    state: Json = None
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True)
 class Invoked:
     """What a tool returned. A failure of the tool itself is a value too: `error` is written for the model.
 
     `say`, by language, is what the owner should hear: facts rendered from a record, not in the model's words.
+    `near` names the limits that this call brought close, with the share used.
     """
 
     value: Json = None
     error: str = ""
     say: Mapping[str, str] = field(default_factory=dict)
+    near: Mapping[str, float] = field(default_factory=dict)
 
 
-Request = Generate | Invoke | AskPerson | Send | Receive | Now | Random
-Reply = Generation | Invoked | Deny | str | float | None
+@dataclass(frozen=True)
+class Ended:
+    """How a child has exited: done, failed, killed or limit; what its program returned, or what was wrong."""
+
+    how: str
+    result: Json = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What was remembered; `found` tells a kept null from nothing."""
+
+    value: Json = None
+    found: bool = False
+
+
+Request = (
+    Generate | Invoke | AskPerson | Send | Receive | Now | Random
+    | Spawn | Wait | Sleep | Remember | Recall | Checkpoint
+)  # fmt: skip
+Reply = Generation | Invoked | Ended | Recalled | Deny | str | float | None
 
 
 @dataclass(frozen=True)
@@ -102,12 +173,18 @@ class Call:
 
 TABLE: tuple[Call, ...] = (
     Call(1, "generate", Generate, "Generation | Deny", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
-    Call(2, "invoke", Invoke, "Invoked | Deny", "tool", "declared", (LimitExceeded, InDoubt)),
+    Call(2, "invoke", Invoke, "Invoked | Deny", "tool", "declared", (LimitExceeded,)),
     Call(3, "ask", AskPerson, "str", "-", "person", (LimitExceeded,)),
     Call(4, "send", Send, "None | Deny", "-", "none", (LimitExceeded,)),
     Call(5, "receive", Receive, "str", "-", "person", (LimitExceeded,)),
     Call(6, "now", Now, "float", "-", "none", (LimitExceeded,)),
     Call(7, "random", Random, "float", "-", "none", (LimitExceeded,)),
+    Call(8, "spawn", Spawn, "str | Deny", "employee", "none", (LimitExceeded,)),
+    Call(9, "wait", Wait, "Ended | Deny", "-", "none", (LimitExceeded,)),
+    Call(10, "sleep", Sleep, "None", "-", "none", (LimitExceeded,)),
+    Call(11, "remember", Remember, "None", "-", "none", (LimitExceeded,)),
+    Call(12, "recall", Recall, "Recalled", "-", "read", (LimitExceeded,)),
+    Call(13, "checkpoint", Checkpoint, "-", "-", "none", ()),
 )
 
 _BY_REQUEST = {call.request: call for call in TABLE}

@@ -1,43 +1,61 @@
-"""The kernel's front: processes are born, get messages and answers, take turns, and are watched.
+"""The kernel's front: processes are born, take turns, are forked, replayed and watched. (`Desk` is its other half: what
+people put to processes.)
 
     pid = await kernel.spawn("advisor", owner="customer")
     await kernel.deliver(pid, "Can you recommend a face wash?")
-    status = await kernel.tick(pid)          # runs until the process waits or exits
+    status = await kernel.tick(pid)          # takes its notes, and runs until it waits or exits
 
-A process never runs twice at once: `tick` holds its turn. An error of an engine or the store leaves its call open, so
-that nothing is lost and `tick` may be called again: the process is then recovered from its journal, in the same kernel
-just as after a crash. An error that the program does not handle ends the process.
+A turn begins with a claim: a process never runs twice at once, for whoever claims it later is the only one who can
+write (`Fenced`). An error of an engine or the store leaves its call open, so that nothing is lost and `tick` may be
+called again: the process is then recovered from its journal, in the same kernel just as after a crash. An error that
+the program does not handle ends the process.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from weakref import WeakValueDictionary
 
-from kernos.kernel import check
-from kernos.kernel.abi import Reply
-from kernos.kernel.errors import BadInput, EngineError, InDoubt, KernosError, LimitExceeded, ReplayDiverged, StoreError
+from kernos.kernel import check, recovery, retention, transfer
+from kernos.kernel.abi import Generate, Reply, Request
+from kernos.kernel.desk import Desk
+from kernos.kernel.effects import Effects
+from kernos.kernel.errors import BadInput, EngineError, KernosError, LimitExceeded, ReplayDiverged, StoreError
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import Entry, Journal
-from kernos.kernel.mailbox import deliver
+from kernos.kernel.limits import LIVE_PROCESSES, Price
+from kernos.kernel.mailbox import entry_of, genuine, late_entry, message_entry, note
 from kernos.kernel.monitor import Monitor
-from kernos.kernel.ports import Answer, Clock, Engine, Store, Tool
-from kernos.kernel.process import Due, Process, Watcher
-from kernos.kernel.recovery import recover
+from kernos.kernel.ports import Clock, Commit, Due, Engine, Head, Store, Tool, Witness
+from kernos.kernel.process import Aside, Process, Watcher
+from kernos.kernel.process import Due as DueReply
 from kernos.kernel.scheduler import Scheduler
-from kernos.kernel.trap import Trap, Waiting, open_question
-from kernos.kernel.types import Event, Status
+from kernos.kernel.services import Services, birth_of, spawn_entry
+from kernos.kernel.trap import Anew, Outcome, Stopped, Trap, Waiting
+from kernos.kernel.types import Event, Json, Status
 
-_NOT_THE_PROGRAMS = (EngineError, StoreError, InDoubt, ReplayDiverged)
+_NOT_THE_PROGRAMS = (EngineError, StoreError, ReplayDiverged)
 """Errors that are not the program's to handle: its call stays open until somebody mends the cause."""
 
 _WHATEVER = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
-class Kernel:
-    """Everything that a surface may do to processes; see `ports.Kernel`."""
+def _nobody(pid: str) -> None:
+    """Nobody is told what is due."""
+
+
+class Kernel(Desk):
+    """Everything that a surface may do to processes; see `ports.Kernel`.
+
+    Args:
+        key: the key of the journal's hash chains.
+        hint: told of a process that should have a turn.
+        skew: by how many seconds the clocks of workers that share the journal may differ; None: this kernel is alone.
+        release: called when the kernel is closed.
+    """
 
     def __init__(
         self,
@@ -46,84 +64,118 @@ class Kernel:
         stations: Mapping[str, Station],
         engines: Mapping[str, Engine],
         tools: Mapping[str, Tool],
+        *,
+        key: bytes = b"",
+        prices: Mapping[str, Price] | None = None,
+        witness: Witness | None = None,
+        hint: Callable[[str], None] = _nobody,
+        skew: float | None = None,
         release: Callable[[], None] = lambda: None,
     ) -> None:
-        self._release = release
-        self._journal = Journal(store)
-        self._clock = clock
+        super().__init__(Journal(store, key), clock)
         self._stations = stations
         self._engines = engines
-        self._trap = Trap(Monitor(tools), Scheduler(engines, clock), tools, clock)
-        self._live: dict[str, Process] = {}
-        self._due: dict[str, Due] = {}
+        self._witness = witness
+        self._hint = hint
+        self._release = release
+        effects = Effects(Monitor(tools), Scheduler(engines, clock), tools, prices or {})
+        self._trap = Trap(effects, Services(self._journal, clock, stations), clock, hint, skew)
+        self._live: OrderedDict[str, Process] = OrderedDict()
+        self._due: dict[str, tuple[int, DueReply]] = {}
         self._watchers: dict[str, list[Watcher]] = {}
-        self._births: dict[str, asyncio.Lock] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._unsigned: set[str] = set()
+        self._compared = False
 
-    async def spawn(self, employee: str, owner: str) -> str:
-        """A new process of an employee. Raises BadInput when there is no such employee."""
+    async def spawn(self, employee: str, owner: str, text: str = "") -> str:
+        """A new process of an employee, with a first message if there is one. Raises BadInput for no such employee."""
         station = self._stations.get(employee)
         if station is None:
             raise BadInput("employee", repr(employee), " or ".join(sorted(self._stations)) or "an employee")
         pid = self._clock.name()
-        process = Process(pid, station, self._journal, self._clock, self._teller(pid))
-        grants = [asdict(grant) for grant in station.grants.values()]
-        body = {"owner": owner, "employee": employee, "program": station.program_name, "engine": station.engine,
-                "limits": asdict(station.limits), "grants": grants}  # fmt: skip
-        self._live[pid] = process
-        async with self._whole(pid):
-            await process.write(Entry("spawn", body))
+        entries = [spawn_entry(station, owner, station.limits), *([message_entry(owner, owner, text)] if text else [])]
+        birth = birth_of(pid, entries, self._clock.now(), self._journal.key)
+        await self._journal.commit(Commit(birth.records, birth.contents, [birth.status]))
+        self._unsigned.add(pid)
+        self._hint(pid)
         return pid
 
-    async def deliver(self, pid: str, text: str) -> None:
-        """Put the owner's words into a process's mailbox; it gets them at its next turn."""
-        process = await self._process(pid)
-        if process.state.phase == "exited":
-            raise BadInput(f"process {pid}", "an exited process", "one that still runs or waits")
-        async with self._whole(pid):
-            await deliver(process, text)
+    async def fork(self, pid: str, at: int) -> str:
+        """A new process that shares another's journal up to and with row `at`, and goes its own way from there.
 
-    async def answer(self, pid: str, answer: Answer) -> None:
-        """Answer what a process asks a person. Raises BadInput when it asks nothing."""
-        process = await self._process(pid)
-        await self._catch_up(process)
-        if process.open is None or open_question(process.open) is None:
-            raise BadInput(f"process {pid}", "no open question", "a process that waits for a person")
-        entry = Entry("answer", {"by": answer.by, "approved": answer.approved}, {"text": answer.text})
-        async with self._whole(pid):
-            process.open = replace(process.open, answer=(await process.write(entry))[0])
+        A call that is open there counts as broken off by a crash.
+        """
+        rows = await self._journal.rows(pid)
+        past = [record for record in rows if record.seq <= at]
+        if any(record.kind == "prune" for record in rows):
+            raise BadInput(f"process {pid}", "a journal whose contents were pruned", "one that still has them")
+        if not past or past[-1].seq != at or any(record.kind == "exit" for record in past):
+            raise BadInput(
+                f"process {pid}: --at", str(at), "the number of one of its rows, before its exit (kernos log)"
+            )
+        name = self._clock.name()
+        entry = Entry("fork", {"of": pid, "at": at})
+        birth = birth_of(name, [entry], self._clock.now(), self._journal.key, past)
+        await self._journal.commit(Commit(birth.records, birth.contents, [birth.status]))
+        self._unsigned.add(name)
+        self._hint(name)
+        return name
 
     async def tick(self, pid: str) -> Status:
-        """Run a process until it waits or exits; a recovered one first goes through its past."""
-        async with self._turn(pid), self._whole(pid, turn=True):
-            process = await self._process(pid)
-            while process.state.phase != "exited":
-                if process.request is None:
-                    await self._step(process, None)
-                    continue
-                try:
-                    reply = await self._trap.call(process, process.request)
-                except _NOT_THE_PROGRAMS:
-                    raise
-                except KernosError as error:
-                    await self._fault(process, error)
-                    continue
-                if isinstance(reply, Waiting):
-                    break
-                await self._step(process, reply)
-        return process.status
+        """Give a process a turn: take its notes, and run it until it waits or exits."""
+        return await self._have_turn(pid, run=True)
 
-    def question(self, pid: str) -> str | None:
-        """What a process asks a person, if it does."""
-        return open_question(self._live[pid].open) if pid in self._live else None
+    async def take(self, pid: str) -> Status:
+        """Journal a process's notes without running it."""
+        return await self._have_turn(pid, run=False)
+
+    async def due(self, root: str = "") -> Due:
+        """Who should have a turn now; of one tree only, if a root is given."""
+        return await self._journal.store.due(self._clock.now(), root)
+
+    def nudge(self, pid: str) -> None:
+        """There are notes for a process that is having its turn here: it takes them at its next call."""
+        if process := self._live.get(pid):
+            process.news.set()
+
+    async def replay(self, pid: str) -> int:
+        """Run the program against its journal, touching nothing: how many calls are the same."""
+        return await recovery.replay(pid, self._stations, self._journal, self._clock)
 
     async def check(self, pid: str) -> list[str]:
-        """Where the live process differs from its journal (see `check.drift`)."""
-        return await check.drift(await self._process(pid), self._journal)
+        """Where a live process differs from its journal (see `check.drift`)."""
+        process = self._live.get(pid)
+        return await check.drift(process, self._journal) if process else []
+
+    async def anchor(self) -> None:
+        """Have the heads of all journals that changed signed by the witness, if there is one (I7)."""
+        if self._witness and not self._compared:  # what a kernel wrote that was killed before it could have it signed
+            signed = {head.pid: head.seq for head in await self._witness.heads()}
+            statuses = await self._journal.store.statuses()
+            self._unsigned |= {status.pid for status in statuses if signed.get(status.pid) != status.seq}
+            self._compared = True
+        await self._sign()
+
+    async def _sign(self) -> None:
+        unsigned, self._unsigned = self._unsigned, set()
+        found = [await self._journal.store.status(pid) for pid in sorted(unsigned)] if self._witness else []
+        heads = [Head(status.pid, status.seq, status.hash) for status in found if status]
+        if self._witness and heads:
+            await self._witness.sign(heads, self._clock.now())
+
+    async def prune(self, before: float) -> int:
+        """Drop the contents of what ended before that time; how many processes that were."""
+        return await retention.prune(self._journal, self._clock, before)
+
+    async def adopt(self, lines: Sequence[str]) -> str:
+        """Take in a process that a ledger exported, here or elsewhere."""
+        pid = await transfer.adopt(self._journal, lines)
+        self._unsigned.add(pid)
+        return pid
 
     @asynccontextmanager
     async def events(self, pid: str) -> AsyncIterator[asyncio.Queue[Event]]:
-        """Watch a process: a queue of what it journals and drafts from now on."""
+        """Watch a process: a queue of what it journals and drafts here from now on."""
         queue: asyncio.Queue[Event] = asyncio.Queue()
         watchers = self._watchers.setdefault(pid, [])
         watchers.append(queue.put_nowait)
@@ -131,22 +183,81 @@ class Kernel:
             yield queue
         finally:
             watchers.remove(queue.put_nowait)
+            if not watchers:
+                self._watchers.pop(pid, None)
 
     async def close(self) -> None:
-        """Let go of engines and the store. Processes stay where their journals have them."""
-        for process in self._live.values():
-            process.close()
-        for engine in self._engines.values():
-            await engine.close()
-        await self._journal.close()
-        self._release()
+        """Sign what changed; let go of engines and the store. Processes stay where their journals have them."""
+        try:
+            await self._sign()
+        finally:
+            for process in self._live.values():
+                process.close()
+            for engine in self._engines.values():
+                await engine.close()
+            await super().close()
+            self._release()
 
-    async def _process(self, pid: str) -> Process:
-        async with self._births.setdefault(pid, asyncio.Lock()):
-            if pid not in self._live:
-                due, tell = self._due.pop(pid, None), self._teller(pid)
-                self._live[pid] = await recover(pid, self._stations, self._journal, self._clock, tell, due)
-            return self._live[pid]
+    async def _have_turn(self, pid: str, run: bool) -> Status:
+        turn = self._turns.setdefault(pid, asyncio.Lock())
+        async with turn:
+            try:
+                if pid not in self._live and (status := await self._journal.status(pid)).phase == "exited":
+                    return await self._too_late(status)
+                process = await self._claimed(pid)
+                await self._take(process)
+                if run:
+                    await self._run(process)
+            except BaseException:
+                self._forget(pid)
+                raise
+            self._retire(process)
+            return process.status
+
+    async def _too_late(self, status: Status) -> Status:
+        """Take the notes for a process that has exited: what an effect came to is kept, the others mean nothing."""
+        for taken in await self._journal.store.notes(status.pid):
+            if taken.kind == "late" and genuine(taken, self._journal.key):
+                await retention.amend(status.pid, late_entry(taken.body), self._journal, self._clock, [taken.id])
+            else:
+                await self._journal.commit(Commit([], {}, [], taken=[taken.id]))
+        return await self._journal.status(status.pid)
+
+    async def _claimed(self, pid: str) -> Process:
+        """The process, which nobody but this kernel can now write; from its journal, if others wrote it meanwhile."""
+        epoch = await self._journal.store.claim(pid)
+        self._unsigned.add(pid)
+        live = self._live.get(pid)
+        if live is None or live.epoch != epoch - 1:
+            self._forget(pid)
+            held, due = self._due.pop(pid, (epoch, None))
+            if due is not None and held != epoch - 1:
+                await self._trap.late(pid, held, due)
+                due = None
+            live = await recovery.recover(
+                pid, self._stations, self._journal, self._clock, self._teller(pid), due
+            )  # fmt: skip
+            self._live[pid] = live
+        live.epoch = epoch
+        self._live.move_to_end(pid)
+        return live
+
+    def _forget(self, pid: str) -> None:
+        """Drop a live process: its journal is the truth, and it is recovered from there when it is next needed. Only a
+        reply that could not be written is kept."""
+        process = self._live.pop(pid, None)
+        if process is not None:
+            process.close()
+            if process.due is not None:
+                self._due[pid] = (process.epoch, process.due)
+
+    def _retire(self, process: Process) -> None:
+        """After a turn: what has exited is forgotten, and of what waits only the latest stay in memory."""
+        if process.state.phase == "exited":
+            self._forget(process.pid)
+        idle = [pid for pid in self._live if pid not in self._turns] if len(self._live) > LIVE_PROCESSES else []
+        for pid in idle[: len(self._live) - LIVE_PROCESSES]:
+            self._forget(pid)
 
     def _teller(self, pid: str) -> Watcher:
         def tell(event: Event) -> None:
@@ -155,44 +266,76 @@ class Kernel:
 
         return tell
 
-    @asynccontextmanager
-    async def _whole(self, pid: str, turn: bool = False) -> AsyncIterator[None]:
-        """Forget the live process if the block does not end well: its journal is the truth, and it is recovered from
-        there when it is next needed. Only a reply that could not be written is kept. A `turn` forgets its own process;
-        what fails beside a turn leaves it to that."""
+    async def _take(self, process: Process) -> None:
+        """Make rows of a process's notes, in their order."""
+        process.news.clear()
+        for taken in await self._journal.store.notes(process.pid):
+            entry = entry_of(process, taken) if genuine(taken, self._journal.key) else None
+            if entry is None:
+                await self._journal.commit(Commit([], {}, [], {process.pid: process.epoch}, taken=[taken.id]))
+                continue
+            if entry.kind == "signal" and entry.body["signal"] == "kill":
+                error = {"error": f"killed by {entry.body['by']}"}
+                await self._exit(process, "killed", error, [entry], [taken.id])
+                return  # without giving way: a call that is at its end may still have a row to write
+            [row] = await process.write(entry, aside=Aside(taken=[taken.id]))
+            recovery.attach(process, row)
+
+    async def _run(self, process: Process) -> None:
+        """Call after call, until the process waits, is paused, or exits."""
+        while process.state.phase != "exited" and not process.state.paused:
+            if process.request is None:
+                await self._step(process, None)
+                continue
+            try:
+                outcome = await self._call(process, process.request)
+            except _NOT_THE_PROGRAMS:
+                raise
+            except KernosError as error:
+                await self._fault(process, error)
+                continue
+            if isinstance(outcome, Waiting):
+                return
+            if isinstance(outcome, Stopped):
+                await self._exit(process, "killed", {"error": outcome.why})
+            elif not isinstance(outcome, Anew):
+                await self._step(process, outcome)
+            if process.news.is_set():
+                await self._take(process)
+
+    async def _call(self, process: Process, request: Request) -> Outcome:
+        """One system call. Notes that come during a model's are taken at once: a kill need not wait for its end."""
+        if not isinstance(request, Generate) or (process.past and process.past[0].outcome is not None):
+            return await self._trap.call(process, request)
+        call = asyncio.ensure_future(self._trap.call(process, request))
+        news = asyncio.ensure_future(process.news.wait())
         try:
-            yield
-        except BaseException:
-            if turn or not self._turn(pid).locked():
-                self._forget(pid)
-            raise
-
-    def _forget(self, pid: str) -> None:
-        process = self._live.pop(pid, None)
-        if process is not None:
-            process.close()
-            if process.due is not None:
-                self._due[pid] = process.due
-
-    def _turn(self, pid: str) -> asyncio.Lock:
-        return self._turns.setdefault(pid, asyncio.Lock())
-
-    async def _catch_up(self, process: Process) -> None:
-        """Bring a recovered process to its open call, so that an answer finds it."""
-        if process.past:
-            await self.tick(process.pid)
+            while not call.done():
+                await asyncio.wait({call, news}, return_when=asyncio.FIRST_COMPLETED)
+                if not call.done():
+                    await self._take(process)
+                    if process.state.phase == "exited":
+                        return Waiting()
+                    news = asyncio.ensure_future(process.news.wait())
+            return await call
+        finally:
+            for task in (call, news):
+                if not task.done():
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
 
     async def _fault(self, process: Process, error: KernosError) -> None:
         """Raise an error in the program; a limit only once, so that it may end tidily but not go on."""
         if isinstance(error, LimitExceeded) and process.warned:
-            await process.write(Entry("exit", {"how": "limit"}, {"error": str(error)}))
-            process.close()
+            await self._exit(process, "limit", {"error": str(error)})
             return
         process.warned = process.warned or isinstance(error, LimitExceeded)
         await self._step(process, error)
 
     async def _step(self, process: Process, reply: Reply | KernosError) -> None:
         """Give the program its reply; when it ends, in whatever way, the process exits."""
+        contents: dict[str, Json]
         try:
             if process.step(reply):
                 return
@@ -205,4 +348,26 @@ class Kernel:
             how, contents = "failed", {"error": f"{type(error).__name__}: {error}"}
         process.request = None
         if process.state.phase != "exited":
-            await process.write(Entry("exit", {"how": how}, contents))
+            await self._exit(process, how, contents)
+
+    async def _exit(
+        self, process: Process, how: str, contents: Mapping[str, Json], cause: Sequence[Entry] = (),
+        taken: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """The last row, in one transaction with its cause. The parent is told; who is killed takes its children with
+        it."""
+        state, now, key = process.state, self._clock.now(), self._journal.key
+        notes = []
+        if state.parent and await self._journal.store.status(state.parent):
+            body = {"child": process.pid, "how": how, **contents}
+            notes.append(note(key, f"{process.pid}:exit", state.parent, "child", body, now))
+        if how == "killed":
+            living = [child for child, ended in state.children.items() if not ended]
+            notes += [
+                note(key, f"{process.pid}:kill:{child}", child, "signal", {"signal": "kill", "by": process.pid}, now)
+                for child in living
+            ]
+        await process.write(*cause, Entry("exit", {"how": how}, contents), aside=Aside(notes, taken))
+        process.close()
+        for posted in notes:
+            self._hint(posted.pid)

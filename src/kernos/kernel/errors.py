@@ -5,15 +5,16 @@
     │   └── NotFound        K101  owner     a named thing (file, process, tool, model) does not exist
     ├── LimitExceeded       K200  owner     the process has used up a limit (I5)
     ├── ReplayDiverged      K210  owner     the program no longer makes the calls that its journal holds (I6)
-    ├── InDoubt             K220  operator  an effect was begun before a crash and may have happened (I3)
     ├── ProgramError        K230  owner     a program broke the rules of a program, or raised
     ├── EngineError         K300  operator  a model server failed
     │   ├── EngineDied      K301  nobody    it went away during a call; the call may be retried
     │   └── ModelMissing    K302  operator  the model file is not on this machine
     ├── ToolError           K400  model     a tool ran and failed; the model is told
+    │   └── Uncertain           K401  operator  it cannot be told whether a tool's effect happened (I3)
     ├── StoreError          K500  operator  the journal could not be read or written
     │   ├── JournalBroken   K501  nobody    the hash chain does not hold (I7)
-    │   └── FolderBusy      K502  operator  another kernos is at work on this folder
+    │   ├── FolderBusy      K502  operator  another kernos is at work on this folder
+    │   └── Fenced          K503  nobody    another worker has taken the process over
     └── Unsupported         K600  operator  this backend or machine cannot do that
 
 A refusal by the monitor is not an error: verdicts are values (see `types.Verdict`).
@@ -79,13 +80,6 @@ class ReplayDiverged(KernosError):
         self.pid, self.seq, self.recorded, self.made = pid, seq, recorded, made
 
 
-class InDoubt(KernosError):
-    """An effect that must not be repeated was begun and has no outcome (I3)."""
-
-    code = "K220"
-    mender = "operator"
-
-
 class ProgramError(KernosError):
     """A program raised, or awaited something that is not a system call."""
 
@@ -117,7 +111,15 @@ class ToolError(KernosError):
     """A tool ran and failed; its message goes to the model."""
 
     code = "K400"
-    mender = "model"
+    mender: ClassVar[Mender] = "model"
+
+
+class Uncertain(ToolError):
+    """It cannot be told whether a tool's effect happened: a time-out, a connection that broke after the request. What a
+    tool raises as this is not its failure, but a doubt."""
+
+    code = "K401"
+    mender: ClassVar[Mender] = "operator"
 
 
 class StoreError(KernosError):
@@ -138,6 +140,13 @@ class FolderBusy(StoreError):
     """Another kernos holds this folder."""
 
     code = "K502"
+
+
+class Fenced(StoreError):
+    """Another worker has taken this process over; what this one still wanted to write is not written."""
+
+    code = "K503"
+    mender: ClassVar[Mender] = "nobody"
 
 
 class Unsupported(KernosError):

@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from kernos.kernel.abi import AskPerson, Generate, Invoke, Invoked, Reply, Request, Send, call_of
+from kernos.kernel.abi import Ended, Invoked, Recalled, Reply, Request, call_of
 from kernos.kernel.context import chain
-from kernos.kernel.types import Deny, Generation, Json, Message
+from kernos.kernel.types import Deny, Generation, Json, Message, Record, canonical
 
-_COSTS = ("prompt", "cached", "completion", "seconds", "queued", "attempts")
+_COSTS = ("prompt", "cached", "completion", "seconds", "queued", "attempts", "money")
+_DECIDED = ("verdict", "until", "sources", "fold", "unread", "ended", "space")
+"""What the kernel adds to the row of a request: no part of what the program asked for."""
+_LARGE = {"arguments": "arguments", "question": "text", "text": "text", "value": "value", "state": "state"}
+"""Fields of requests that are kept apart, as contents of these names."""
+DETAIL_CHARS = 160
 
 
 @dataclass(frozen=True)
@@ -26,36 +31,47 @@ class Form:
 
 def of_request(request: Request, known: set[str]) -> Form:
     """The form of a request; `known` are the hashes of contexts already stored."""
-    call = call_of(request).name
-    match request:
-        case Generate():
-            head, fresh = chain(request.messages, known)
-            rest = {name: value for name, value in vars(request).items() if name != "messages"}
-            return Form({"call": call, "context": head} | {k: _plain(v) for k, v in rest.items()}, {}, fresh)
-        case Invoke():
-            return Form({"call": call, "tool": request.tool}, {"arguments": dict(request.arguments)})
-        case AskPerson():
-            return Form({"call": call}, {"text": request.question})
-        case Send():
-            return Form({"call": call}, {"text": request.text})
-        case _:
-            return Form({"call": call})
+    body: dict[str, Json] = {"call": call_of(request).name}
+    contents: dict[str, Json] = {}
+    chained: Mapping[str, bytes] = {}
+    for name, value in vars(request).items():
+        if name == "messages":
+            body["context"], chained = chain(value, known)
+        elif name in _LARGE:
+            contents[_LARGE[name]] = dict(value) if isinstance(value, Mapping) else value
+        elif value != "":
+            body[name] = _plain(value)
+    return Form(body, contents, chained)
 
 
-def _plain(value: Json) -> Json:
-    return list(value) if isinstance(value, tuple) else value
+def same(form: Form, recorded: Record) -> bool:
+    """Whether a request's form is that of a recorded call; the row is expanded."""
+    asked = {name: value for name, value in recorded.body.items() if name not in _DECIDED}
+    return canonical({**form.body, **form.contents}) == canonical(asked)
+
+
+def brief(body: Mapping[str, Json]) -> str:
+    """A call in one line, for an error."""
+    shown = ("tool", "arguments", "text", "context", "employee", "pid", "seconds", "key", "to")
+    details = {name: value for name, value in body.items() if name in shown}
+    return f"{body['call']} {canonical(details).decode()[:DETAIL_CHARS]}" if details else str(body["call"])
 
 
 def of_reply(reply: Reply) -> Form:
     """The form of a reply."""
     match reply:
         case Generation():
-            cost = {name: round(getattr(reply, name), 6) for name in _COSTS}
+            cost = {name: round(value, 9) for name in _COSTS if (value := getattr(reply, name))}
             message = Message("assistant", action=reply.action)
             return Form({"is": "generated", "cost": cost}, {"action": message.to_json()["action"]})
         case Invoked():
             contents = {"value": reply.value} | ({"say": dict(reply.say)} if reply.say else {})
             return Form({"is": "failed", "error": reply.error} if reply.error else {"is": "returned"}, contents)
+        case Ended():
+            failed = {"error": reply.error} if reply.error else {}
+            return Form({"is": "ended", "how": reply.how}, {"result": reply.result} | failed)
+        case Recalled():
+            return Form({"is": "recalled", "found": reply.found}, {"value": reply.value})
         case Deny():
             return Form({"is": "denied"} | {name: _plain(value) for name, value in asdict(reply).items() if value})
         case str():
@@ -64,15 +80,24 @@ def of_reply(reply: Reply) -> Form:
             return Form({"is": "value", "value": reply})
 
 
+def _plain(value: Json) -> Json:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def to_reply(body: Mapping[str, Json]) -> Reply:
     """The reply that an outcome row holds, from its expanded body."""
+    near = body.get("near", {})
     match body["is"]:
         case "generated":
             message = Message.from_json({"role": "assistant", "action": body["action"]})
             assert message.action is not None
-            return Generation(message.action, **body["cost"])
+            return Generation(message.action, **body["cost"], near=near)
         case "returned" | "failed":
-            return Invoked(body["value"], body.get("error", ""), body.get("say", {}))
+            return Invoked(body["value"], body.get("error", ""), body.get("say", {}), near)
+        case "ended":
+            return Ended(body["how"], body["result"], body.get("error", ""))
+        case "recalled":
+            return Recalled(body["value"], body["found"])
         case "denied":
             return Deny(body["rule"], body["reason"], tuple(body.get("missing", ())))
         case "text":

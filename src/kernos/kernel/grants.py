@@ -43,6 +43,8 @@ class Station:
     limits: Limits = Limits()
     own: Mapping[str, Tool] = field(default_factory=dict)
     """Tools that only this employee has, such as those that read its skills; they go before those that all share."""
+    spawns: frozenset[str] = frozenset()
+    """The employees of whom it may start processes."""
 
     def tools(self, shared: Mapping[str, Tool]) -> Mapping[str, Tool]:
         """The tools that it is granted, by name."""

@@ -1,22 +1,25 @@
 """The journal: append-only, hash-chained rows, one chain a process. I2, I7.
 
-Entry points, in the order they are called: `seal` makes a row, `Journal.append` makes rows durable,
+Entry points, in the order they are called: `seal` makes a row, `Journal.commit` makes rows durable,
 `Journal.read` gets them back with their contents, `broken` says what does not hold.
 
 A row's body is small. What may be large or must be prunable (messages, arguments, results) is kept apart, once, by
 the SHA-256 of its bytes; `body["contents"]` maps a name to that hash. So a journal grows by what is new.
-Only `Journal.append` changes durable state.
+Hashes of rows are keyed (HMAC-SHA256, RFC 2104): without the key nobody can make a chain that holds. A fork's first row
+follows a row of another process; that one's rows up to there are its own past. Only `Journal.commit` changes durable
+state.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from kernos.kernel.errors import JournalBroken
-from kernos.kernel.ports import Store
+from kernos.kernel.errors import JournalBroken, NotFound
+from kernos.kernel.ports import Commit, Store
 from kernos.kernel.types import Json, Record, RecordKind, Status, canonical, digest
 
 GENESIS = "0" * 64
@@ -33,12 +36,13 @@ class Entry:
     chained: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def row_hash(record: Record) -> str:
-    """SHA-256 over everything in a row but its own hash."""
-    return digest(canonical([record.pid, record.seq, record.kind, record.body, record.at, record.previous]))
+def row_hash(record: Record, key: bytes) -> str:
+    """HMAC-SHA256 over everything in a row but its own hash."""
+    row = canonical([record.pid, record.seq, record.kind, record.body, record.at, record.previous])
+    return hmac.digest(key, row, "sha256").hex()
 
 
-def seal(pid: str, seq: int, previous: str, at: float, entry: Entry) -> tuple[Record, dict[str, bytes]]:
+def seal(pid: str, seq: int, previous: str, at: float, entry: Entry, key: bytes) -> tuple[Record, dict[str, bytes]]:
     """Make the row that follows `previous`, and the contents to store with it."""
     contents = {name: canonical(value) for name, value in entry.contents.items()}
     body = dict(entry.body)
@@ -47,7 +51,7 @@ def seal(pid: str, seq: int, previous: str, at: float, entry: Entry) -> tuple[Re
     moment = float(at) + 0.0  # a database returns 5 as 5.0 and -0.0 as 0.0, and the hash must not change
     draft = Record(pid, seq, entry.kind, body, moment, previous, "")
     stored = {digest(content): content for content in contents.values()} | dict(entry.chained)
-    return replace(draft, hash=row_hash(draft)), stored
+    return replace(draft, hash=row_hash(draft, key)), stored
 
 
 def refers(record: Record) -> dict[str, str]:
@@ -62,19 +66,39 @@ def expand(record: Record, contents: Mapping[str, bytes]) -> Record:
     return replace(record, body=body)
 
 
-def broken(records: Sequence[Record], contents: Mapping[str, bytes], status: Status | None) -> list[str]:
-    """What does not hold in one process's chain, a line each; nothing if it is whole (I7)."""
+def broken(
+    records: Sequence[Record], contents: Mapping[str, bytes], status: Status | None, key: bytes, whole: bool = True
+) -> list[str]:
+    """What does not hold in one process's chain, a line each; nothing if it is whole (I7).
+
+    Args:
+        records: from the first row, or if not `whole` from some later one, to the last.
+        contents: what the rows refer to; not looked at after a prune.
+        status: the process table's entry.
+        key: the key of the chain.
+        whole: whether these rows should begin with the first.
+    """
     if not records:
         return ["the journal is empty"]
-    return [*_rows(records), *_order(records), *_contents(records, contents), *_head(records, status)]
+    pruned = any(record.kind == "prune" for record in records)
+    return [
+        *_rows(records, key),
+        *_order(records, whole),
+        *([] if pruned else _contents(records, contents)),
+        *_head(records, status),
+    ]
 
 
-def _rows(records: Sequence[Record]) -> Iterable[str]:
-    return (f"row {record.seq}: changed after it was written" for record in records if row_hash(record) != record.hash)
+def _rows(records: Sequence[Record], key: bytes) -> Iterable[str]:
+    changed = [record.seq for record in records if row_hash(record, key) != record.hash]
+    if len(changed) == len(records) > 1:
+        yield "no row fits the key: the chain was rewritten, or this is not the key that it was written with"
+    else:
+        yield from (f"row {seq}: changed after it was written" for seq in changed)
 
 
-def _order(records: Sequence[Record]) -> Iterable[str]:
-    if records[0].seq != 0 or records[0].previous != GENESIS:
+def _order(records: Sequence[Record], whole: bool) -> Iterable[str]:
+    if whole and (records[0].seq != 0 or records[0].previous != GENESIS):
         yield f"row {records[0].seq}: the chain does not begin here"
     for before, after in pairwise(records):
         if after.seq != before.seq + 1:
@@ -101,39 +125,70 @@ def _head(records: Sequence[Record], status: Status | None) -> Iterable[str]:
 
 
 class Journal:
-    """The rows of all processes, over one store."""
+    """The rows of all processes, over one store, under one key."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, key: bytes = b"") -> None:
+        self.store = store
+        self.key = key
 
-    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
-        """Make rows durable with their contents and the process's new status, all or nothing."""
-        await self._store.append(records, contents, status)
+    async def commit(self, commit: Commit) -> None:
+        """Make rows durable with all that belongs to them, or nothing of it."""
+        await self.store.commit(commit)
 
-    async def read(self, pid: str) -> tuple[Sequence[Record], Mapping[str, bytes]]:
-        """A process's rows as stored, and the contents that they name. Raises JournalBroken if they do not hold."""
-        records, contents = await self.raw(pid)
-        status = next((status for status in await self._store.statuses() if status.pid == pid), None)
-        if faults := broken(records, contents, status):
+    async def status(self, pid: str) -> Status:
+        """A process's entry in the process table. Raises NotFound."""
+        status = await self.store.status(pid)
+        if status is None:
+            raise NotFound("pid", repr(pid), "a process (kernos ps)")
+        return status
+
+    async def read(self, pid: str, whole: bool = True) -> tuple[Sequence[Record], Mapping[str, bytes]]:
+        """A process's rows as stored, all or from its last checkpoint on, and the contents that they name.
+
+        Raises NotFound, or JournalBroken if they do not hold.
+        """
+        await self.status(pid)
+        start = 0
+        if not whole:
+            marks = await self.rows(pid, kind="checkpoint")
+            start = marks[-1].seq if marks else 0
+        status, records = await self.stand(pid, after=start - 1)
+        contents = await self.contents(records)
+        if faults := broken(records, contents, status, self.key, whole or not start):
             raise JournalBroken(f"process {pid}: {faults[0]}")
         return records, contents
 
-    async def raw(self, pid: str) -> tuple[Sequence[Record], Mapping[str, bytes]]:
-        """The same, unchecked: for an audit."""
-        records = await self._store.records(pid)
-        keys = {key for record in records for key in refers(record).values()}
-        return records, await self._store.contents(sorted(keys))
+    async def stand(self, pid: str, after: int = -1) -> tuple[Status | None, list[Record]]:
+        """A process's entry in the process table, and the rows that belong to it, unchecked: of one that is written
+        meanwhile those that were there when the entry was read."""
+        status = await self.store.status(pid)
+        rows = await self.rows(pid, after)
+        if status is not None and rows and rows[-1].seq > status.seq:
+            later = await self.store.status(pid)
+            if later is not None and later.seq > status.seq:
+                rows = [row for row in rows if row.seq <= status.seq]
+        return status, rows
 
-    async def pids(self) -> Sequence[str]:
-        """Every process that has a row."""
-        return await self._store.pids()
+    async def rows(self, pid: str, after: int = -1, kind: RecordKind | None = None) -> list[Record]:
+        """A process's rows unchecked; of a fork also those that it shares."""
+        found: list[Record] = []
+        for name, last in await self._lineage(pid):
+            found += await self.store.records(name, after, last, kind)
+        return found
 
-    async def contents(self, hashes: Sequence[str]) -> Mapping[str, bytes]:
-        """Stored bytes by their hash; what is not there is left out."""
-        return await self._store.contents(hashes)
+    async def _lineage(self, pid: str) -> list[tuple[str, int | None]]:
+        """The processes whose rows make up this one's journal, the oldest first, each with its last shared row."""
+        parts: list[tuple[str, int | None]] = []
+        last: int | None = None
+        while pid not in (name for name, _ in parts):  # a table that was tampered with may lead in a circle
+            parts.insert(0, (pid, last))
+            status = await self.store.status(pid)
+            pid, _, seq = (status.origin if status else "").rpartition(":")
+            if not pid or not seq.isdigit():
+                break
+            last = int(seq) if last is None else min(last, int(seq))
+        return parts
 
-    async def statuses(self) -> Sequence[Status]:
-        return await self._store.statuses()
-
-    async def close(self) -> None:
-        await self._store.close()
+    async def contents(self, records: Sequence[Record]) -> Mapping[str, bytes]:
+        """The contents that rows name; what is not there is left out."""
+        return await self.store.contents(sorted({key for record in records for key in refers(record).values()}))

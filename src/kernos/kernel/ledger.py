@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernos.kernel import check
+from kernos.kernel import check, desk, transfer
 from kernos.kernel.errors import NotFound
 from kernos.kernel.journal import Journal, expand
-from kernos.kernel.ports import Store
+from kernos.kernel.ports import Question, Witness
 from kernos.kernel.types import Record, Status
 
 
 class Ledger:
     """The journals of one store; see `ports.Ledger`."""
 
-    def __init__(self, store: Store) -> None:
-        self._journal = Journal(store)
+    def __init__(self, journal: Journal, witness: Witness | None = None) -> None:
+        self._journal = journal
+        self._witness = witness
 
     async def statuses(self) -> Sequence[Status]:
         """Every process, oldest first."""
-        return sorted(await self._journal.statuses(), key=lambda status: (status.born, status.pid))
+        return await self._journal.store.statuses()
 
     async def find(self, prefix: str) -> Status:
         """The process whose pid begins so. Raises NotFound for none, or more than one."""
@@ -34,13 +35,23 @@ class Ledger:
         return found[0]
 
     async def records(self, pid: str, after: int = -1) -> Sequence[Record]:
-        """A process's rows after a sequence number, with their contents."""
-        records, contents = await self._journal.raw(pid)
-        return [expand(record, contents) for record in records if record.seq > after]
+        """A process's rows after a sequence number, with their contents; of a fork also those that it shares."""
+        records = await self._journal.rows(pid, after)
+        contents = await self._journal.contents(records)
+        return [expand(record, contents) for record in records]
+
+    async def questions(self) -> Sequence[Question]:
+        """Everything that people are asked, oldest process first."""
+        asked = [await desk.question(self._journal, status) for status in await self.statuses()]
+        return [question for question in asked if question is not None]
+
+    async def export(self, pid: str) -> Sequence[str]:
+        """A process's journal as lines of text (see `transfer`)."""
+        return await transfer.export(self._journal, pid)
 
     async def verify(self) -> Sequence[str]:
         """Every fault in every journal (I7), a line each."""
-        return await check.audit(self._journal)
+        return await check.audit(self._journal, self._witness)
 
     async def close(self) -> None:
-        await self._journal.close()
+        await self._journal.store.close()

@@ -1,14 +1,17 @@
 """Every number that the kernel obeys.
 
-`Limits` bounds one process (I5); `Usage` is what it has used, folded from its journal.
+`Limits` bounds one process, its tree and its owner's day (I5); `Usage` is what it has used, folded from its journal.
 The constants bound the kernel itself and are not configurable at run time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 from kernos.kernel.errors import LimitExceeded
+from kernos.kernel.types import Generation, Json
 
 EVIDENCE_CHARS = 80
 """A quote in a verdict is cut to this many characters."""
@@ -16,32 +19,123 @@ OFFERED_VALUES = 64
 """At most so many values with a source are offered to the grammar for one parameter."""
 ENGINE_ATTEMPTS = 3
 """How often one `generate` is tried when its engine dies under it."""
+LIVE_PROCESSES = 256
+"""So many waiting processes are kept in memory; others are brought back from their journals when they wake."""
+NEAR = 0.8
+"""A process is told when it has used this share of a limit."""
+START_WINDOW = 5.0
+"""Within so many seconds after its intent an effect that must not be repeated has to be started, or is not."""
+DAY = 86_400
+"""Seconds of a day; an owner's days begin at midnight UTC."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Bounds of a sum over several processes; None: none."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    money: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one process may use in its life; service time leaves out waiting for messages and people."""
+    """What one process may use in its life; None: without end.
 
-    tokens: int = 200_000
-    calls: int = 2_000
-    seconds: float = 3_600.0
+    `seconds` is service time, without waiting for messages and people; `wall` is all time since its birth. `money` is
+    in the unit of the engines' prices. `children` counts all that it ever starts, `depth` how many generations may
+    follow it. `tools` bounds the calls of single tools. `tree` bounds what it and all its descendants use together,
+    `day` what all processes of its owner use in a day. Of a limit in `soft` a person is asked for as much again.
+    """
+
+    tokens: int | None = 200_000
+    calls: int | None = 2_000
+    seconds: float | None = 3_600.0
+    money: float | None = None
+    wall: float | None = None
+    children: int | None = 16
+    depth: int | None = 4
+    tools: Mapping[str, int] = field(default_factory=dict)
+    tree: Sums = Sums()
+    day: Sums = Sums()
+    soft: frozenset[str] = frozenset()
+
+    def to_json(self) -> Json:
+        """Only what differs from the default."""
+        plain = asdict(self) | {"soft": sorted(self.soft)}
+        usual = asdict(Limits()) | {"soft": []}
+        return {name: value for name, value in plain.items() if value != usual[name]}
+
+    @staticmethod
+    def from_json(value: Json) -> Limits:
+        sums = {name: Sums(**value[name]) for name in ("tree", "day") if name in value}
+        soft = {"soft": frozenset(value["soft"])} if "soft" in value else {}
+        return Limits(**value | sums | soft)
+
+    def of(self, limit: str) -> float | None:
+        """The bound by its name: `tokens`, `tools.pay`, `tree.money`."""
+        table, _, name = limit.rpartition(".")
+        if table == "tools":
+            return self.tools.get(name)
+        bound: float | None = getattr(getattr(self, table) if table else self, name)
+        return bound
+
+    def raised(self, limit: str, by: float) -> Limits:
+        """The same with one bound raised."""
+        table, _, name = limit.rpartition(".")
+        bound = (self.of(limit) or 0) + by
+        if table == "tools":
+            return replace(self, tools={**self.tools, name: int(bound)})
+        if table:
+            return replace(self, **{table: replace(getattr(self, table), **{name: bound})})
+        whole: dict[str, Any] = {name: bound}
+        return replace(self, **whole)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one process has used. The fields carry the names of their limits."""
+    """What one process has used, or several together. The fields carry the names of their limits."""
 
     tokens: int = 0
     calls: int = 0
     seconds: float = 0.0
+    money: float = 0.0
 
-    def plus(self, tokens: int = 0, calls: int = 0, seconds: float = 0.0) -> Usage:
-        return Usage(self.tokens + tokens, self.calls + calls, round(self.seconds + seconds, 6))
+    def plus(self, tokens: int = 0, calls: int = 0, seconds: float = 0.0, money: float = 0.0) -> Usage:
+        return Usage(
+            self.tokens + tokens, self.calls + calls,
+            round(self.seconds + seconds, 6), round(self.money + money, 9),
+        )  # fmt: skip
 
 
-def check(usage: Usage, limits: Limits) -> None:
-    """Raise LimitExceeded if no budget is left for one more call."""
-    for field in fields(Limits):
-        used, allowed = getattr(usage, field.name), getattr(limits, field.name)
-        if used >= allowed:
-            raise LimitExceeded(field.name, used, allowed)
+@dataclass(frozen=True)
+class Price:
+    """What an engine costs, for a million tokens of each kind."""
+
+    prompt: float = 0.0
+    cached: float = 0.0
+    completion: float = 0.0
+
+    def of(self, generation: Generation) -> float:
+        """The money of one call. Cached tokens are a part of the prompt's."""
+        fresh = generation.prompt - generation.cached
+        return (fresh * self.prompt + generation.cached * self.cached + generation.completion * self.completion) / 1e6
+
+
+def check(used: Iterator[tuple[str, float]], limits: Limits) -> None:
+    """Raise LimitExceeded for the first of these uses that leaves no room for one more call."""
+    for limit, amount in used:
+        allowed = limits.of(limit)
+        if allowed is not None and amount >= allowed:
+            raise LimitExceeded(limit, amount, allowed)
+
+
+def near(before: Usage, after: Usage, limits: Limits) -> dict[str, float]:
+    """The limits that were crossed to `NEAR` between these two, with the share now used."""
+    found: dict[str, float] = {}
+    for name in (part.name for part in fields(Usage)):
+        allowed = limits.of(name)
+        if allowed and getattr(before, name) < NEAR * allowed <= getattr(after, name):
+            found[name] = round(getattr(after, name) / allowed, 3)
+    return found

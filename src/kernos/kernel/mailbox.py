@@ -1,23 +1,81 @@
-"""Messages to a process. `deliver` journals one with its source; the process takes it with `receive`.
+"""Notes and the rows that they become: messages, answers, signals, children's ends, late outcomes.
 
-A message is durable before `deliver` returns, wakes a process that waits for one, and is received once: the outcome
-of the `receive` that took it names its row.
+Whoever has something for a process posts a note; it is durable then, and waits. The process's own turn makes rows of
+its notes (`entry_of`), in the transaction that takes them out of the mailbox: so only one writes a chain, and each note
+counts once. A message is received once too: the outcome of the `receive` that took it names its row.
 """
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Mapping
+
 from kernos.kernel.journal import Entry
 from kernos.kernel.process import Process
-from kernos.kernel.types import Label, Source
+from kernos.kernel.types import Json, Label, Note, NoteKind, Source, canonical
 
 
-async def deliver(process: Process, text: str) -> None:
-    """Put the owner's words into a process's mailbox."""
-    owner = process.state.owner
-    label = Label(frozenset({Source("owner", owner)}), frozenset({owner}))
-    await process.write(Entry("message", {"from": owner, "label": label.to_json()}, {"text": text}))
+def note(key: bytes, name: str, pid: str, kind: NoteKind, body: Mapping[str, Json], at: float) -> Note:
+    """A note, with a proof (HMAC) that whoever made it holds the journal's key: a person's answer must not be forged by
+    who only has the database."""
+    return Note(name, pid, kind, {**body, "proof": _proof(key, name, pid, kind, body)}, at)
 
 
-def oldest(process: Process) -> tuple[int, str] | None:
-    """The row and the text of the next message, if there is one."""
+def genuine(noted: Note, key: bytes) -> bool:
+    """Whether a note was made by a holder of the key."""
+    body = {name: value for name, value in noted.body.items() if name != "proof"}
+    proof = str(noted.body.get("proof", ""))
+    return hmac.compare_digest(proof, _proof(key, noted.id, noted.pid, noted.kind, body))
+
+
+def _proof(key: bytes, name: str, pid: str, kind: NoteKind, body: Mapping[str, Json]) -> str:
+    return hmac.digest(key, canonical([name, pid, kind, dict(body)]), "sha256").hex()
+
+
+def message_entry(sender: str, owner: str, text: str) -> Entry:
+    """The row of a message. Only the owner's own words are labelled as such (I4)."""
+    source = Source("owner", owner) if sender == owner else Source("process", sender)
+    label = Label(frozenset({source}), frozenset({owner}))
+    return Entry("message", {"from": sender, "label": label.to_json()}, {"text": text})
+
+
+def late_entry(body: Mapping[str, Json]) -> Entry:
+    """The row of an outcome that came to a worker after it had lost the process."""
+    return Entry("late", {"call": body["call"]}, {"reply": body["reply"]})
+
+
+def entry_of(process: Process, note: Note) -> Entry | None:
+    """The row that a note becomes; None if it came too late to mean anything. A late outcome always does."""
+    state = process.state
+    body = {name: value for name, value in note.body.items() if name != "proof"}
+    if note.kind == "late":
+        return late_entry(body)
+    if state.phase == "exited":
+        return None
+    match note.kind:
+        case "message":
+            return message_entry(body["from"], state.owner, body["text"])
+        case "answer":
+            return _answer(process, body)
+        case "signal":
+            return Entry("signal", body)
+        case "child":
+            kept = {name: value for name, value in body.items() if name in ("result", "error")}
+            return Entry("child", {"child": body["child"], "how": body["how"]}, kept)
+    raise ValueError(f"note {note.id}: a {note.kind} note cannot stand here")
+
+
+def _answer(process: Process, body: Mapping[str, Json]) -> Entry | None:
+    state = process.state
+    if state.asking is None or state.asking != body["to"]:
+        return None
+    small = {name: body[name] for name in ("by", "approved", "settled") if name in body}
+    if state.lifting:
+        given = process.station.limits.of(state.lifting)
+        small["more"] = given if given is not None else state.limits.of(state.lifting)
+    return Entry("answer", small, {name: body[name] for name in ("text", "value") if name in body})
+
+
+def oldest(process: Process) -> tuple[int, tuple[str, str]] | None:
+    """The row of the next message, its sender and text, if there is one."""
     return next(iter(process.unread.items()), None)

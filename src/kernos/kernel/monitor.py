@@ -1,7 +1,8 @@
 """The reference monitor: may this call happen? It decides outside the model, before anything is done (I4, I9).
 
 `Monitor.judge` answers with a verdict, the first of these that applies:
-    grant      the employee holds no grant for the engine or tool             deny
+    grant      the employee holds no grant for the engine, tool or employee   deny
+    family     the other process is neither its parent nor its child          deny
     schema     the arguments are not of the tool's form                       deny
     source     an argument has not the source that its parameter demands      deny, naming what a person must say
     claim      a text for the owner states what has no source                 deny
@@ -14,9 +15,10 @@ have one, so that a grammar made of it cannot choose another. What is offered is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from kernos.kernel.abi import Generate, Invoke, Request, Send
+from kernos.kernel.abi import Generate, Invoke, Request, Send, Spawn, Wait
 from kernos.kernel.grants import Station
 from kernos.kernel.labels import Quote, Sources
 from kernos.kernel.limits import OFFERED_VALUES
@@ -26,21 +28,35 @@ from kernos.kernel.types import Allow, Ask, Deny, Json, Parameter, ToolSpec, Ver
 _KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
 
 
+@dataclass(frozen=True)
+class Family:
+    """The processes that one may speak with or wait for."""
+
+    parent: str = ""
+    children: Collection[str] = ()
+
+
 class Monitor:
     """Decides; holds no state of its own."""
 
     def __init__(self, tools: Mapping[str, Tool]) -> None:
         self._tools = tools
 
-    def judge(self, station: Station, sources: Sources, request: Request) -> Verdict:
-        """The verdict on one request of an employee's process that has read `sources`."""
+    def judge(self, station: Station, sources: Sources, request: Request, family: Family = Family()) -> Verdict:
+        """The verdict on one request of an employee's process that has read `sources` and has this `family`."""
         match request:
             case Generate():
                 return self._generate(station, request)
             case Invoke():
                 return self._invoke(station, sources, request)
-            case Send():
+            case Send(to=""):
                 return self._send(station, sources, request)
+            case Send(to=pid) if pid not in (family.parent, *family.children):
+                return Deny("family", f"{pid} is neither the parent nor a child of this process")
+            case Wait(pid=pid) if pid not in family.children:
+                return Deny("family", f"{pid} is no child of this process")
+            case Spawn(employee=employee) if employee not in station.spawns:
+                return Deny("grant", f"{station.slug} may not start a process of {employee}")
             case _:
                 return Allow("every process may")
 

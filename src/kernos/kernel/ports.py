@@ -9,26 +9,131 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
-from kernos.kernel.types import Event, Generation, Json, Message, Record, Status, ToolSpec
+from kernos.kernel.types import (
+    Event,
+    Generation,
+    Json,
+    Message,
+    Note,
+    Record,
+    RecordKind,
+    Settlement,
+    Signal,
+    Snapshot,
+    Status,
+    ToolSpec,
+)
+
+
+@dataclass(frozen=True)
+class Write:
+    """A statement of a tool that joins the journal's transaction: SQL with :name parameters. It has to change a row."""
+
+    sql: str
+    values: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What an owner's processes used in one more transaction, on a day (whole days since 1970, UTC)."""
+
+    owner: str
+    day: int
+    calls: int = 0
+    tokens: int = 0
+    money: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where the latest value of a remembered key stands: the row of `pid` at `seq`. A space is shared by the processes
+    of one employee for one owner."""
+
+    space: str
+    key: str
+    pid: str
+    seq: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One transaction: everything in it becomes durable, or nothing.
+
+    `epochs` are the claims under which existing processes are written; a process without one is new. `notes` are put
+    into mailboxes (one whose id is there already is left out), `taken` are ids of notes that these rows journal.
+    """
+
+    records: Sequence[Record]
+    contents: Mapping[str, bytes]
+    statuses: Sequence[Status]
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[Note] = ()
+    taken: Sequence[str] = ()
+    memories: Sequence[Memory] = ()
+    spent: Sequence[Spent] = ()
+    writes: Sequence[Write] = ()
+
+
+@dataclass(frozen=True)
+class Due:
+    """The processes that should have a turn now, and when the next one should (None: nobody sleeps)."""
+
+    pids: Sequence[str]
+    next: float | None
 
 
 class Store(Protocol):
-    """Durable rows. `append` is one transaction and returns only when it would survive what the store promises."""
+    """Durable rows. Writers return only when what they wrote would survive what the store promises."""
 
-    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
-        """Write rows, the contents that they refer to by hash, and the process's new status: all or nothing.
+    async def commit(self, commit: Commit) -> None:
+        """Raises Fenced when a process was claimed since, StoreError when a row with this pid and seq is already
+        there, ToolError when one of `writes` fails or changes nothing. Then nothing of it is written."""
 
-        Raises StoreError when a row with this pid and seq is already there.
+    async def claim(self, pid: str) -> int:
+        """Take a process: a new epoch, after which whoever held an earlier one can write no more.
+
+        Raises NotFound when there is no such process.
         """
+
+    async def post(self, notes: Sequence[Note]) -> None:
+        """Put notes into mailboxes; one whose id waits there already is left out."""
+
+    async def notes(self, pid: str) -> Sequence[Note]:
+        """The notes that a process has not taken, in the order in which they were posted."""
+
+    async def due(self, now: float, root: str = "", most: int = 1_000) -> Due:
+        """Processes whose `wake` has come or that have notes; of one tree only, if a root is given. `next` is the
+        earliest later `wake`. Of more than `most` those whose turn came first."""
 
     async def pids(self) -> Sequence[str]:
         """Every process that has a row, whatever the process table says."""
 
-    async def records(self, pid: str) -> Sequence[Record]: ...
-    async def contents(self, hashes: Sequence[str]) -> Mapping[str, bytes]: ...
-    async def statuses(self) -> Sequence[Status]: ...
+    async def records(
+        self, pid: str, after: int = -1, last: int | None = None, kind: RecordKind | None = None
+    ) -> Sequence[Record]:
+        """A process's own rows in order: those after `after`, up to and with `last`, of one kind."""
+
+    async def contents(self, hashes: Sequence[str]) -> Mapping[str, bytes]:
+        """Stored bytes by their hash; what is not there is left out."""
+
+    async def status(self, pid: str) -> Status | None: ...
+    async def statuses(self) -> Sequence[Status]:
+        """All, oldest first."""
+
+    async def tree(self, root: str) -> Spent:
+        """What all processes of a tree have used in their lives; owner and day are empty."""
+
+    async def spent(self, owner: str, day: int) -> Spent:
+        """What an owner's processes used on a day."""
+
+    async def memory(self, space: str, key: str) -> Memory | None: ...
+
+    async def drop(self, hashes: Sequence[str]) -> None:
+        """Forget contents for good (retention)."""
+
     async def close(self) -> None: ...
 
 
@@ -75,50 +180,155 @@ class Tool(Protocol):
     async def call(self, arguments: Mapping[str, Json], key: str) -> ToolResult:
         """Run it. `key` is the same for every try of one call. Raises ToolError with a message for the model."""
 
+    async def verify(self, arguments: Mapping[str, Json], key: str) -> ToolResult | None:
+        """Look up whether a call happened, for a tool that is declared `verified`: its result, or None if it did not.
+
+        Whatever it raises means that nobody can tell.
+        """
+
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool returned; `say` is the text for the person, by language, of a tool that speaks."""
+    """What a tool returned; `say` is the text for the person, by language, of a tool that speaks. `writes` are the
+    effect of a tool that joins the journal's transaction."""
 
     value: Json = None
     say: Mapping[str, str] = field(default_factory=dict)
+    writes: tuple[Write, ...] = ()
 
 
 class Clock(Protocol):
     """Time and chance, which the kernel never takes for itself."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Seconds since 1970, UTC; it never goes back while a kernel lives."""
+
     def monotonic(self) -> float: ...
     def random(self) -> float: ...
     def name(self) -> str:
         """A new short name, never given before."""
 
 
-Program = Callable[[], Coroutine[object, object, Json]]
-"""Makes a fresh coroutine of a program. It may await system calls and nothing else."""
+Program = Callable[[Snapshot], Coroutine[object, object, Json]]
+"""Makes a fresh coroutine of a program from its last checkpoint. It may await system calls and nothing else."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person said to a waiting question or approval."""
+    """What a person said to a question, an approval, a limit, or an effect in doubt.
+
+    `settled` and `value` are for a doubt only: what became of the effect, and what it returned if it happened.
+    """
 
     by: str
     approved: bool = True
     text: str = ""
+    settled: Settlement | None = None
+    value: Json = None
 
 
-class Kernel(Protocol):
-    """The kernel as surfaces see it."""
+@dataclass(frozen=True)
+class Question:
+    """What a process waits for a person to say. `evidence` is what a late worker or a look-up told about a doubt."""
 
-    async def spawn(self, employee: str, owner: str) -> str: ...
-    async def deliver(self, pid: str, text: str) -> None: ...
-    async def answer(self, pid: str, answer: Answer) -> None: ...
-    async def tick(self, pid: str) -> Status: ...
-    def question(self, pid: str) -> str | None:
-        """What the process asks a person, if it does; known after its first `tick`."""
+    pid: str
+    kind: Literal["ask", "approval", "limit", "doubt"]
+    seq: int
+    text: str
+    evidence: tuple[str, ...] = ()
+
+
+class Desk(Protocol):
+    """What people may put to a process, whether or not a kernel runs here: it is in the mailbox when this returns."""
+
+    async def deliver(self, pid: str, text: str) -> None:
+        """The owner's words. Raises BadInput for a process that has exited."""
+
+    async def answer(self, pid: str, answer: Answer) -> None:
+        """Raises BadInput when the process asks nothing, or something else."""
+
+    async def signal(self, pid: str, signal: Signal, by: str, priority: int = 0) -> None:
+        """Pause, resume, kill (its children too), or give another priority. Raises BadInput if it has exited."""
+
+    async def question(self, pid: str) -> Question | None:
+        """What the process asks a person now, if it does."""
+
+    async def close(self) -> None: ...
+
+
+class Kernel(Desk, Protocol):
+    """The kernel as surfaces and dispatchers see it."""
+
+    async def spawn(self, employee: str, owner: str, text: str = "") -> str:
+        """A new process, with a first message if there is one."""
+
+    async def fork(self, pid: str, at: int) -> str:
+        """A new process that shares another's journal up to and with row `at`."""
+
+    async def tick(self, pid: str) -> Status:
+        """Give a process a turn: take its notes, and run it until it waits or exits."""
+
+    async def take(self, pid: str) -> Status:
+        """Journal a process's notes without running it."""
+
+    async def due(self, root: str = "") -> Due:
+        """Who should have a turn now; see `Store.due`."""
+
+    def nudge(self, pid: str) -> None:
+        """There are notes for a process that is having its turn here: take them at its next call."""
+
+    async def replay(self, pid: str) -> int:
+        """Run the program against its journal, touching nothing: how many calls are the same.
+
+        Raises ReplayDiverged for the first that is not (I6).
+        """
+
+    async def anchor(self) -> None:
+        """Have the heads of all journals that changed signed by the witness, if there is one (I7)."""
+
+    async def prune(self, before: float) -> int:
+        """Drop the contents of what ended before that time; how many processes that were."""
+
+    async def adopt(self, lines: Sequence[str]) -> str:
+        """Take in a process that a ledger exported, here or elsewhere: its pid.
+
+        Raises BadInput for lines that are not an export or a process that is there already, JournalBroken if its chain
+        does not hold under this journal's key.
+        """
 
     def events(self, pid: str) -> AbstractAsyncContextManager[asyncio.Queue[Event]]: ...
+
+
+class Dispatcher(Protocol):
+    """Sees to it that every process that should have a turn gets `tick` at least once, from some worker."""
+
+    async def serve(self, kernel: Kernel, root: str = "") -> None:
+        """Work until cancelled; with a root, for that process and its descendants only."""
+
+    def hint(self, pid: str) -> None:
+        """This process should have a turn now. Only makes it faster: what is due is found without it too."""
+
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last row of one process's journal at some time."""
+
+    pid: str
+    seq: int
+    hash: str
+
+
+class Witness(Protocol):
+    """Keeps signed statements of the journals' heads where the database's owner cannot change them (I7)."""
+
+    async def sign(self, heads: Sequence[Head], at: float) -> None:
+        """Append one statement."""
+
+    async def heads(self) -> Sequence[Head]:
+        """Every head that was signed, in that order: a tail that was cut stays so, though the process went on and was
+        signed again. Raises JournalBroken when a statement does not hold."""
 
 
 class Ledger(Protocol):
@@ -127,5 +337,12 @@ class Ledger(Protocol):
     async def statuses(self) -> Sequence[Status]: ...
     async def find(self, prefix: str) -> Status: ...
     async def records(self, pid: str, after: int = -1) -> Sequence[Record]: ...
+    async def export(self, pid: str) -> Sequence[str]:
+        """A process's journal as lines of text, for another journal. Raises BadInput if it neither exited nor is
+        paused, so that it does not go on in two places."""
+
+    async def questions(self) -> Sequence[Question]:
+        """Everything that people are asked, oldest process first."""
+
     async def verify(self) -> Sequence[str]: ...
     async def close(self) -> None: ...

@@ -6,8 +6,9 @@
 
 A program is a coroutine that can await nothing but system calls (I1): a call hands its request to the kernel, which
 drives the coroutine by hand. So a waiting process is no task, thread or connection, only an object or a row.
-`state` changes only in `write`; `request` only in `step`; `sources` only through `take_in`; `past`, `open` and
-`due` only in trap; `warned` only in dispatch.
+`state` changes only in `write` and `restore`; `request` only in `step` and `begin_anew`; `sources`, `unread` and
+`ended` only through `take_in`; `past`, `open` and `due` only in trap and recovery; `warned`, `epoch` and `news` only in
+dispatch.
 """
 
 from __future__ import annotations
@@ -15,44 +16,76 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import cast
 
-from kernos.kernel.abi import Reply, Request, call_of
+from kernos.kernel.abi import Ended, Reply, Request, call_of
 from kernos.kernel.errors import KernosError, ProgramError, ReplayDiverged
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import GENESIS, Entry, Journal, expand, refers, seal
 from kernos.kernel.labels import Sources
-from kernos.kernel.ports import Clock
-from kernos.kernel.state import State, apply, born
-from kernos.kernel.types import Event, Json, Record, Source, Status, canonical
+from kernos.kernel.ports import Clock, Commit, Memory, Spent, Write
+from kernos.kernel.state import State, apply, born, fold
+from kernos.kernel.types import Event, Json, Note, Record, Snapshot, Source, Status, canonical
 
 Watcher = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class PastCall:
-    """A call that the journal holds: its intent and, if they came, a person's answer and the outcome; all expanded."""
+    """A call that the journal holds: its intent and what followed it, the last of each kind; all expanded.
+
+    `begun` says that the effect may have started since the last doubt was settled, and `at` when the row was made that
+    allowed it; `late` are outcomes that came to a worker after it had lost the process.
+    """
 
     intent: Record
+    begun: bool = False
+    at: float = 0.0
+    doubt: Record | None = None
     answer: Record | None = None
+    late: tuple[Record, ...] = ()
     outcome: Record | None = None
 
 
 @dataclass(frozen=True)
+class Birth:
+    """The first rows of another process, made durable together with a row of this one."""
+
+    records: Sequence[Record]
+    contents: Mapping[str, bytes]
+    status: Status
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What one transaction does beside writing a process's rows."""
+
+    notes: Sequence[Note] = ()
+    taken: Sequence[str] = ()
+    memories: Sequence[Memory] = ()
+    writes: Sequence[Write] = ()
+    births: Sequence[Birth] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
 class Due:
-    """The reply to the call whose intent is row `seq`, its outcome row still to be written, and the seconds it took."""
+    """The reply to the call whose intent is row `seq`, its outcome row still to be written, and what goes with it:
+    `told` for the row's body, `aside` for its transaction."""
 
     seq: int
     reply: Reply
-    seconds: float
+    seconds: float = 0.0
+    told: Mapping[str, Json] = field(default_factory=dict)
+    aside: Aside = Aside()
 
 
 class Process:
     """One running instance of a program.
 
-    `due` is what came back to its open call, until the row is durable.
+    `due` is what came back to its open call, until the row is durable; `begun_at` is the monotonic time from which its
+    effect had to start soon; `news` is set when notes may have come for it.
     """
 
     def __init__(self, pid: str, station: Station, journal: Journal, clock: Clock, tell: Watcher) -> None:
@@ -66,13 +99,18 @@ class Process:
         self.open: PastCall | None = None
         self.due: Due | None = None
         self.warned = False
-        self.unread: dict[int, str] = {}
+        self.news = asyncio.Event()
+        self.epoch = 0
+        self.begun_at = 0.0
+        self.unread: dict[int, tuple[str, str]] = {}
+        self.ended: dict[str, Ended] = {}
         self.tell = tell
+        self._fresh: list[Json] = []
         self._journal = journal
         self._writing = asyncio.Lock()
         self._clock = clock
         self._state: State | None = None
-        self._program: Coroutine[object, object, Json] = station.program()
+        self._program: Coroutine[object, object, Json] | None = None
 
     @property
     def state(self) -> State:
@@ -84,56 +122,108 @@ class Process:
     def status(self) -> Status:
         return self.state.status()
 
-    async def write(self, *entries: Entry) -> list[Record]:
+    async def write(self, *entries: Entry, aside: Aside = Aside()) -> list[Record]:
         """Make rows durable in one transaction, then fold them and tell who watches. Returns them expanded."""
         async with self._writing:
-            return await self._write(entries)
+            return await self._write(entries, aside)
 
-    async def _write(self, entries: tuple[Entry, ...]) -> list[Record]:
-        state, records, contents = self._state, list[Record](), dict[str, bytes]()
+    async def _write(self, entries: Sequence[Entry], aside: Aside) -> list[Record]:
+        before, state = self._state, self._state
+        records, contents = list[Record](), dict[str, bytes]()
         for entry in entries:
-            seq, previous = (state.seq + 1, state.hash) if state else (0, GENESIS)
-            record, stored = seal(self.pid, seq, previous, self._clock.now(), entry)
+            seq, previous, last = (state.seq + 1, state.hash, state.at) if state else (0, GENESIS, 0.0)
+            at = max(self._clock.now(), last)  # a clock that was set back does not turn the rows around
+            record, stored = seal(self.pid, seq, previous, at, entry, self._journal.key)
             state = apply(state, record) if state else born(record)
             records.append(record)
             contents |= stored
         assert state is not None
-        await self._journal.append(records, contents, state.status())
+        await self._journal.commit(self._commit(records, contents, before, state, aside))
         self._state = state
         self.known.update(*(entry.chained.keys() for entry in entries))
-        shown = [expand(record, contents) for record in records]
-        for record in shown:
-            self.take_in(record)
-            self.tell(Event(self.pid, "record", record))
+        return [self.take_in(record, contents, told=True) for record in records]
+
+    def _commit(
+        self, records: list[Record], contents: dict[str, bytes], before: State | None, after: State, aside: Aside
+    ) -> Commit:
+        births = aside.births
+        return Commit(
+            [*records, *(record for birth in births for record in birth.records)],
+            contents | {key: content for birth in births for key, content in birth.contents.items()},
+            [after.status(), *(birth.status for birth in births)],
+            {self.pid: self.epoch} if before and before.pid == self.pid else {},
+            aside.notes, aside.taken, aside.memories, _spent(records, before, after), aside.writes,
+        )  # fmt: skip
+
+    def restore(self, records: Sequence[Record], contents: Mapping[str, bytes]) -> list[Record]:
+        """Fold rows that are already durable, from the first or from a checkpoint on. Returns them expanded."""
+        self._state = fold(records)
+        self.known.update(record.body["context"] for record in records if "context" in record.body)
+        return [self.take_in(record, contents) for record in records]
+
+    def begin_anew(self, snapshot: Snapshot) -> None:
+        """Start the program, at first or again from a checkpoint."""
+        self.close()
+        self._program = self.station.program(replace(snapshot, parent=self.state.parent))
+        self.request = None
+
+    def checkpoint(self) -> Entry:
+        """What a checkpoint row keeps of the kernel's side: the folded state, where new sources stand, and what came in
+        from others and may still be wanted."""
+        body = {"fold": self.state.to_json(), "sources": self._fresh}
+        unread = {str(seq): list(mail) for seq, mail in self.unread.items()}
+        ended = {pid: vars(ended) for pid, ended in self.ended.items()}
+        self._fresh = []
+        contents = {"unread": unread, "ended": ended}
+        return Entry("checkpoint", body, {name: kept for name, kept in contents.items() if kept})
+
+    def take_in(self, record: Record, contents: Mapping[str, bytes], told: bool = False) -> Record:
+        """Remember what a row brings into the process. Returns it expanded, and tells it who watches if it is new."""
+        shown = expand(record, contents)
+        match shown.kind, shown.body:
+            case "message", {"from": sender, "text": text}:
+                self.unread[record.seq] = (sender, text)
+            case "child", {"child": pid, "how": how}:
+                self.ended[pid] = Ended(how, shown.body.get("result"), shown.body.get("error", ""))
+            case "checkpoint", body:
+                unread = {int(seq): (mail[0], mail[1]) for seq, mail in body.get("unread", {}).items()}
+                self.unread = dict(sorted(unread.items()))  # as JSON the numbers were texts, and in their order
+                self.ended = {pid: Ended(**ended) for pid, ended in body.get("ended", {}).items()}
+            case "outcome", body:
+                self.unread.pop(body.get("message", -1), None)
+                self._learn(record, contents)
+        if told:
+            self.tell(Event(self.pid, "record", shown))
         return shown
 
-    def restore(self, record: Record, contents: Mapping[str, bytes]) -> Record:
-        """Fold a row that is already durable. Returns it expanded."""
-        self._state = apply(self._state, record) if self._state else born(record)
-        if "context" in record.body:
-            self.known.add(record.body["context"])
-        whole = {key: contents[key] for key in refers(record).values() if key in contents}
-        shown = expand(record, whole)
-        self.take_in(shown)
-        return shown
+    def _learn(self, record: Record, contents: Mapping[str, bytes]) -> None:
+        """Take an outcome in as a source of later values: the owner's words, and what tools returned."""
+        sources = record.body.get("label", {}).get("sources", ())
+        kind, name = sources[0][:2] if sources else ("", "")
+        kept = refers(record)
+        if kind == "owner" and "text" in kept:
+            self._fresh.append(["owner", name, record.seq, kept["text"]])
+        elif kind == "tool" and record.body["is"] == "returned":
+            self._fresh.append(["tool", name, record.seq, kept["value"], *([kept["say"]] if "say" in kept else [])])
+        else:
+            return
+        self.relearn(self._fresh[-1], contents)
 
-    def take_in(self, record: Record) -> None:
-        """Remember what a row brings into the process, as sources of later values."""
-        place = f"row {record.seq}"
-        match record.kind, record.body:
-            case "message", {"text": text}:
-                self.unread[record.seq] = text
-            case "outcome", {"message": seq, "text": text}:
-                self.unread.pop(seq, None)
-                self.sources.heard(Source("owner", self.state.owner, place), text)
-            case "outcome", {"call": "ask", "text": text}:
-                self.sources.heard(Source("owner", self.state.owner, place), text)
-            case "outcome", {"call": "invoke", "is": "returned", "tool": tool, "value": value}:
-                self.sources.learned(Source("tool", tool, place), [value, record.body.get("say")])
+    def relearn(self, reference: Json, contents: Mapping[str, bytes]) -> None:
+        """Take a source in by its reference: kind, name, row, and the hashes of its contents."""
+        kind, name, seq, *keys = reference
+        values = [json.loads(contents[key]) for key in keys if key in contents]
+        if kind == "owner" and values:
+            self.sources.heard(Source("owner", name, f"row {seq}"), values[0])
+        elif values:
+            self.sources.learned(Source("tool", name, f"row {seq}"), [*values, None][:2])
 
     def step(self, reply: Reply | KernosError) -> bool:
         """Run the program to its next system call, now in `request`. False if it has ended; its result is then in
         `result`. What the program raises, comes out of here."""
+        if self._program is None:
+            self.begin_anew(Snapshot())
+        assert self._program is not None
         try:
             yielded = self._program.throw(reply) if isinstance(reply, KernosError) else self._program.send(reply)
         except StopIteration as end:
@@ -152,4 +242,20 @@ class Process:
         return True
 
     def close(self) -> None:
-        self._program.close()
+        """End the program's coroutine."""
+        if self._program is not None:
+            self._program.close()
+
+
+def _spent(records: Sequence[Record], before: State | None, after: State) -> list[Spent]:
+    """What these rows add to the owner's day: the cost of calls that are over."""
+    calls = sum(record.kind == "outcome" for record in records)
+    if not calls or before is None:
+        return []
+    old, new = before.usage, after.usage
+    return [
+        Spent(
+            after.owner, after.day, calls, new.tokens - old.tokens,
+            round(new.money - old.money, 9), round(new.seconds - old.seconds, 6),
+        )
+    ]  # fmt: skip

@@ -1,48 +1,184 @@
 """A process brought back from its journal (I3, I6).
 
-`recover` folds the rows and lines up the calls that they hold; the program is then run again from its beginning, and
-trap answers each call from this past, so that no model is asked and no tool called twice. `due` is the reply that a
-kernel which lived on had for the open call when its row could not be written.
+`recover` folds the rows from the last checkpoint on and lines up the calls that they hold; the program is then run
+again from there, and trap answers each call from this past, so that no model is asked and no tool called twice. `due`
+is the reply that a kernel which lived on had for the open call when its row could not be written. `replay` does the
+same from the first row on and only compares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from kernos.kernel.errors import BadInput
+from kernos.kernel.abi import Checkpoint, Reply, Request
+from kernos.kernel.context import EMPTY, parts
+from kernos.kernel.errors import BadInput, JournalBroken, LimitExceeded, ReplayDiverged
+from kernos.kernel.forms import brief, of_request, same, to_reply
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import Journal
 from kernos.kernel.ports import Clock
 from kernos.kernel.process import Due, PastCall, Process, Watcher
-from kernos.kernel.types import Record
+from kernos.kernel.types import Json, Message, Record, Snapshot, digest
+
+Stations = Mapping[str, Station]
 
 
 async def recover(
-    pid: str, stations: Mapping[str, Station], journal: Journal, clock: Clock, tell: Watcher, due: Due | None
+    pid: str, stations: Stations, journal: Journal, clock: Clock, tell: Watcher, due: Due | None
 ) -> Process:
     """The process as its journal has it. Raises JournalBroken, or BadInput when its employee is no longer there."""
-    records, contents = await journal.read(pid)
-    employee = records[0].body["employee"]
-    if employee not in stations:
-        raise BadInput(f"process {pid}", f"an employee {employee} that this folder no longer has", "one of its agents")
-    process = Process(pid, stations[employee], journal, clock, tell)
-    rows = [process.restore(record, contents) for record in records]
-    process.past.extend(_calls(rows))
+    process, rows = await _process(pid, stations, journal, clock, tell, whole=False)
+    if rows[0].kind == "checkpoint":
+        await _sources(process, rows[0].seq, journal)
+        process.begin_anew(await _snapshot(process, rows[0], journal))
+        rows = rows[1:]
+    process.past.extend(calls(rows))
     last = process.past[-1] if process.past else None
     if due is not None and last is not None and last.outcome is None and last.intent.seq == due.seq:
         process.due = due
     return process
 
 
-def _calls(rows: list[Record]) -> list[PastCall]:
+async def replay(pid: str, stations: Stations, journal: Journal, clock: Clock) -> int:
+    """Run the program against its whole journal, touching nothing: how many calls are the same.
+
+    Raises ReplayDiverged for the first that is not.
+    """
+    process, rows = await _process(pid, stations, journal, clock, lambda event: None, whole=True)
+    process.past.extend(calls(rows))
+    compared = 0
+    try:
+        running = process.step(None)
+        while running and process.past:
+            assert process.request is not None
+            call = again(process, process.request)
+            compared += 1
+            if isinstance(process.request, Checkpoint):
+                process.begin_anew(await _snapshot(process, call.intent, journal))
+                running = process.step(None)
+            elif call.outcome is None:
+                break
+            else:
+                running = process.step(_seen(call))
+    except ReplayDiverged:
+        raise
+    except (Exception, SystemExit) as error:  # the program's own end; if calls are left, they were not made again
+        if process.past:
+            row = process.past[0].intent
+            raise ReplayDiverged(pid, row.seq, brief(row.body), f"{type(error).__name__}: {error}") from None
+    finally:
+        process.close()
+    return compared
+
+
+def again(process: Process, request: Request) -> PastCall:
+    """Take the next recorded call, which this request makes again. Raises ReplayDiverged if it does not (I6)."""
+    past = process.past[0]
+    form = of_request(request, process.known)
+    if not same(form, past.intent):
+        recorded = {name: value for name, value in past.intent.body.items() if name != "verdict"}
+        raise ReplayDiverged(process.pid, past.intent.seq, brief(recorded), brief({**form.body, **form.contents}))
+    return process.past.popleft()
+
+
+def settled(call: PastCall) -> Reply:
+    """What came of a recorded call. Raises LimitExceeded if it was not made for want of budget."""
+    assert call.outcome is not None
+    body = call.outcome.body
+    if call.outcome.kind == "limit":
+        raise LimitExceeded(body["limit"], body["used"], body["allowed"])
+    return to_reply(body)
+
+
+def _seen(call: PastCall) -> Reply | LimitExceeded:
+    try:
+        return settled(call)
+    except LimitExceeded as error:
+        return error
+
+
+async def _process(
+    pid: str, stations: Stations, journal: Journal, clock: Clock, tell: Watcher, whole: bool
+) -> tuple[Process, list[Record]]:
+    records, contents = await journal.read(pid, whole)
+    employee = (await journal.status(pid)).employee
+    if employee not in stations:
+        raise BadInput(f"process {pid}", f"an employee {employee} that this folder no longer has", "one of its agents")
+    process = Process(pid, stations[employee], journal, clock, tell)
+    if any(record.kind == "prune" for record in records):
+        raise BadInput(f"process {pid}", "a journal whose contents were pruned", "one that still has them")
+    return process, process.restore(records, contents)
+
+
+async def _sources(process: Process, seq: int, journal: Journal) -> None:
+    """Bring back the sources that checkpoints up to this row refer to."""
+    marks = [mark for mark in await journal.rows(process.pid, kind="checkpoint") if mark.seq <= seq]
+    references: list[Json] = [reference for mark in marks for reference in mark.body["sources"]]
+    contents = await journal.store.contents(sorted({key for reference in references for key in reference[3:]}))
+    for reference in references:
+        process.relearn(reference, contents)
+
+
+async def _snapshot(process: Process, row: Record, journal: Journal) -> Snapshot:
+    """What a checkpoint kept for the program; its messages are followed down their chain to the first."""
+    keys: list[str] = []
+    head = row.body["context"]
+    while head != EMPTY:
+        process.known.add(head)
+        link = (await journal.store.contents([head])).get(head, b"")
+        if digest(link) != head:
+            raise JournalBroken(f"process {process.pid}: row {row.seq}: its context is missing or was changed")
+        head, key = parts(link)
+        keys.append(key)
+    found = await journal.store.contents(sorted(set(keys)))
+    if any(digest(found.get(key, b"")) != key for key in keys):
+        raise JournalBroken(f"process {process.pid}: row {row.seq}: a message is missing or was changed")
+    return Snapshot(row.body["state"], tuple(Message.from_json(json.loads(found[key])) for key in reversed(keys)))
+
+
+def calls(rows: Iterable[Record]) -> list[PastCall]:
     """The calls that expanded rows hold, in order; only the last can be without an outcome."""
-    calls: list[PastCall] = []
+    found: list[PastCall] = []
     for row in rows:
         match row.kind:
             case "intent":
-                calls.append(PastCall(row))
-            case "answer":
-                calls[-1] = PastCall(calls[-1].intent, row)
-            case "outcome":
-                calls[-1] = PastCall(calls[-1].intent, calls[-1].answer, row)
-    return calls
+                begun = row.body["call"] == "invoke" and row.body["verdict"]["is"] == "allow"
+                found.append(PastCall(row, begun, row.at))
+            case "checkpoint":
+                found.append(PastCall(row, outcome=row))
+            case "limit" if row.body.get("hard"):
+                found.append(PastCall(replace(row, body=row.body["asked"]), outcome=row))
+            case "begin" | "doubt" | "answer" | "late" | "outcome" if found and _about(found[-1], row):
+                found[-1] = followed(found[-1], row)
+    return found
+
+
+def _about(call: PastCall, row: Record) -> bool:
+    """Whether a row that comes after a call is about it."""
+    return call.outcome is None and (row.kind != "late" or row.body["call"] == call.intent.seq)
+
+
+def followed(call: PastCall, row: Record) -> PastCall:
+    """A call and one more row that is about it."""
+    match row.kind:
+        case "begin":
+            return replace(call, begun=True, at=row.at, doubt=None)
+        case "doubt":
+            return replace(call, begun=False, doubt=row, answer=None)
+        case "answer":
+            return replace(call, answer=row)
+        case "late":
+            return replace(call, late=(*call.late, row))
+        case "outcome":
+            return replace(call, outcome=row)
+    return call
+
+
+def attach(process: Process, row: Record) -> None:
+    """Put a row that came from outside to the call that it is about."""
+    if process.open is not None and _about(process.open, row):
+        process.open = followed(process.open, row)
+    elif process.past and _about(process.past[-1], row):
+        process.past[-1] = followed(process.past[-1], row)

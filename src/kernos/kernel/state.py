@@ -1,51 +1,118 @@
 """What a process is, as a fold of its journal: `State`, and `apply`, the only thing that makes a new one.
 
-    spawn ──► ready ──► running ──intent(receive, no mail)──► waiting: message ──message──► ready
-                          │  ▲ ─────intent(ask | approval)──► waiting: person ───answer──► ready
-                          │  └─outcome────────────────────────────────────────────────────────┘
-                          └──exit──► exited: done | failed | limit
+    spawn ──► ready ──► running ──intent──► waiting: engine | tool | person | message | timer | process
+                          │  ▲                │           │ crash
+                          │  └────outcome─────┤        doubt ──► waiting: doubt
+                          │                   └─message, answer, child──► ready
+                          └──exit──► exited: done | failed | killed | limit
 
-Rows carry enough in their bodies for the fold: it never needs the contents, so a pruned journal folds the same.
+A pause lies over all of these: what lies below shows again when it is lifted. Rows carry enough in their bodies for the
+fold: it never needs the contents, so a pruned journal folds the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
 
-from kernos.kernel.limits import Limits, Usage
-from kernos.kernel.types import Phase, Record, Status
+from kernos.kernel.limits import DAY, Limits, Usage
+from kernos.kernel.types import Json, Phase, Record, RecordKind, Status
 
-PEOPLE = ("ask", "receive")
+Changes: TypeAlias = dict[str, Any]
+
+_WAITS = {
+    "generate": "engine", "invoke": "tool", "ask": "person", "receive": "message", "sleep": "timer", "wait": "process",
+}  # fmt: skip
+"""What a call that is not settled at once waits for."""
+_AT_ONCE = ("", "engine", "tool")
+"""What waits for nothing that a note or the time must bring: should the kernel die, another takes it on at once."""
 
 
 @dataclass(frozen=True)
 class State:
-    """A process's folded state. `mail` holds the sequence numbers of messages not yet received; `open` the intent
-    without an outcome, `answered` the row that answered it."""
+    """A process's folded state.
+
+    `mail` holds the rows of messages not yet received, `open` the intent without an outcome, `begun` whether its effect
+    may have happened, `awaited` the child that a `wait` is about, `asking` the row that asks a person, `lifting` the
+    limit that it is about. `refused` are limits that a person did not raise. `children` maps each child to how it ended
+    ("" while it lives).
+    """
 
     pid: str
     owner: str
     employee: str
     program: str
-    limits: Limits
-    born: float
+    limits: Limits = Limits()
+    born: float = 0.0
+    parent: str = ""
+    root: str = ""
+    origin: str = ""
+    generation: int = 0
+    priority: int = 0
     phase: Phase = "ready"
     why: str = ""
+    paused: bool = False
     usage: Usage = Usage()
+    tools: Mapping[str, int] = field(default_factory=dict)
     mail: tuple[int, ...] = ()
+    children: Mapping[str, str] = field(default_factory=dict)
     open: int | None = None
-    answered: int | None = None
+    begun: bool = False
+    awaited: str = ""
+    asking: int | None = None
+    lifting: str = ""
+    refused: frozenset[str] = frozenset()
+    until: float | None = None
+    checkpoint: int | None = None
+    pruned: bool = False
     seq: int = 0
     hash: str = ""
     at: float = 0.0
 
+    @property
+    def wake(self) -> float | None:
+        """When it should next have a turn: 0.0 at once, None when only a note can wake it."""
+        if self.paused or self.phase == "exited":
+            return None
+        if self.phase == "waiting" and self.why not in _AT_ONCE:
+            return self.until if self.why == "timer" else None
+        return 0.0
+
     def status(self) -> Status:
+        paused = self.paused and self.phase != "exited"
         return Status(
-            pid=self.pid, owner=self.owner, employee=self.employee, program=self.program, phase=self.phase,
-            why=self.why, calls=self.usage.calls, tokens=self.usage.tokens, seconds=self.usage.seconds,
+            pid=self.pid, owner=self.owner, employee=self.employee, program=self.program,
+            phase="paused" if paused else self.phase, why=self.why,
+            calls=self.usage.calls, tokens=self.usage.tokens, money=self.usage.money, seconds=self.usage.seconds,
+            priority=self.priority, wake=self.wake, parent=self.parent, root=self.root, origin=self.origin,
             seq=self.seq, hash=self.hash, born=self.born, at=self.at,
         )  # fmt: skip
+
+    def used(self, now: float, tool: str = "") -> Iterator[tuple[str, float]]:
+        """What counts against its own limits if it makes one more call now, of this tool if it is one."""
+        yield from asdict(self.usage).items()
+        yield "wall", max(0.0, now - self.born)
+        if tool in self.limits.tools:
+            yield f"tools.{tool}", self.tools.get(tool, 0)
+
+    @property
+    def day(self) -> int:
+        """The owner's day of its last row."""
+        return int(self.at // DAY)
+
+    def to_json(self) -> Json:
+        """What a checkpoint keeps: all that is not as at birth, and not in the row itself."""
+        plain = asdict(self) | {"limits": self.limits.to_json(), "refused": sorted(self.refused)}
+        usual = asdict(State("", "", "", "")) | {"limits": {}, "refused": []}
+        left_out = ("seq", "hash", "at")
+        return {name: value for name, value in plain.items() if value != usual[name] and name not in left_out}
+
+    @staticmethod
+    def from_json(value: Json) -> State:
+        parts = {"limits": Limits.from_json(value.get("limits", {})), "usage": Usage(**value.get("usage", {}))}
+        parts |= {"mail": tuple(value.get("mail", ())), "refused": frozenset(value.get("refused", ()))}
+        return State(**value | parts)
 
 
 def born(record: Record) -> State:
@@ -53,50 +120,142 @@ def born(record: Record) -> State:
     body = record.body
     return State(
         pid=record.pid, owner=body["owner"], employee=body["employee"], program=body["program"],
-        limits=Limits(**body["limits"]), born=record.at, seq=record.seq, hash=record.hash, at=record.at,
+        limits=Limits.from_json(body["limits"]), born=record.at, parent=body.get("parent", ""),
+        root=body.get("root", record.pid), generation=body.get("generation", 0), priority=body.get("priority", 0),
+        seq=record.seq, hash=record.hash, at=record.at,
     )  # fmt: skip
 
 
 def apply(state: State, record: Record) -> State:
     """The state after one more row."""
-    return replace(state, seq=record.seq, hash=record.hash, at=record.at, **_changes(state, record))
+    if record.kind not in _ROWS:
+        raise ValueError(f"row {record.seq}: a {record.kind} row cannot stand here")
+    return replace(state, seq=record.seq, hash=record.hash, at=record.at, **_ROWS[record.kind](state, record))
 
 
-def _changes(state: State, record: Record) -> dict[str, Any]:
-    match record.kind:
-        case "message":
-            woken = {"phase": "ready", "why": ""} if state.why == "message" else {}
-            return {"mail": (*state.mail, record.seq), **woken}
-        case "intent":
-            return _intent(state, record)
-        case "answer":
-            return {"phase": "ready", "why": "", "answered": record.seq}
-        case "outcome":
-            return _outcome(state, record)
-        case "exit":
-            return {"phase": "exited", "why": record.body["how"], "open": None}
-    raise ValueError(f"row {record.seq}: a {record.kind} row cannot stand here")
-
-
-def _intent(state: State, record: Record) -> dict[str, Any]:
-    call, verdict = record.body["call"], record.body["verdict"]["is"]
-    phase: Phase = "waiting" if call in PEOPLE or verdict == "ask" else "running"
-    why = "message" if call == "receive" else "person" if phase == "waiting" else call
-    usage = state.usage.plus(calls=1)
-    return {"phase": phase, "why": why, "usage": usage, "open": record.seq, "answered": None}
-
-
-def _outcome(state: State, record: Record) -> dict[str, Any]:
-    cost = record.body.get("cost", {})
-    usage = state.usage.plus(tokens=cost.get("prompt", 0) + cost.get("completion", 0), seconds=cost.get("seconds", 0))
-    taken = record.body.get("message")
-    mail = tuple(seq for seq in state.mail if seq != taken)
-    return {"phase": "running", "why": "", "usage": usage, "mail": mail, "open": None, "answered": None}
-
-
-def fold(records: list[Record]) -> State:
-    """The state after all rows of one journal, which has at least its first."""
-    state = born(records[0])
+def fold(records: Sequence[Record]) -> State:
+    """The state after all rows of one journal from its first or from a checkpoint on; at least one."""
+    first = records[0]
+    if first.kind == "checkpoint":
+        kept = State.from_json(first.body["fold"])
+        state = apply(replace(kept, seq=first.seq - 1, hash=first.previous), first)
+    else:
+        state = born(first)
     for record in records[1:]:
         state = apply(state, record)
     return state
+
+
+def _message(state: State, record: Record) -> Changes:
+    return {"mail": (*state.mail, record.seq), **_woken(state, "message")}
+
+
+def _child(state: State, record: Record) -> Changes:
+    child, how = record.body["child"], record.body["how"]
+    return {"children": {**state.children, child: how}} | (_woken(state, "process") if child == state.awaited else {})
+
+
+def _begin(state: State, record: Record) -> Changes:
+    return {"phase": "waiting", "why": "tool", "begun": True, "asking": None}
+
+
+def _doubt(state: State, record: Record) -> Changes:
+    return {"phase": "waiting", "why": "doubt", "asking": record.seq, "begun": False}
+
+
+def _limit(state: State, record: Record) -> Changes:
+    if record.body.get("hard"):
+        return {}
+    return {"phase": "waiting", "why": "person", "asking": record.seq, "lifting": record.body["limit"]}
+
+
+def _checkpoint(state: State, record: Record) -> Changes:
+    return {"phase": "running", "why": "", "checkpoint": record.seq}
+
+
+def _exit(state: State, record: Record) -> Changes:
+    return {"phase": "exited", "why": record.body["how"], "open": None, "asking": None, "paused": False}
+
+
+def _woken(state: State, waited: str) -> Changes:
+    return {"phase": "ready", "why": ""} if state.phase == "waiting" and state.why == waited else {}
+
+
+def _intent(state: State, record: Record) -> Changes:
+    body = record.body
+    call, verdict = body["call"], body["verdict"]["is"]
+    asks = verdict == "ask" or call == "ask"
+    why = "person" if asks else _WAITS.get(call, "") if verdict == "allow" else ""
+    tools = state.tools
+    if call == "invoke" and verdict != "deny":
+        tools = {**tools, body["tool"]: tools.get(body["tool"], 0) + 1}
+    return {
+        "phase": "waiting" if why else "running", "why": why, "usage": state.usage.plus(calls=1), "tools": tools,
+        "open": record.seq, "begun": call == "invoke" and verdict == "allow", "asking": record.seq if asks else None,
+        "until": body.get("until"), "awaited": body.get("pid", ""),
+    }  # fmt: skip
+
+
+def _answer(state: State, record: Record) -> Changes:
+    answered: Changes = {"phase": "ready", "why": "", "asking": None}
+    if not state.lifting:
+        return answered
+    if record.body["approved"]:
+        limits = state.limits.raised(state.lifting, record.body["more"])
+        return answered | {"limits": limits, "lifting": ""}
+    return answered | {"refused": state.refused | {state.lifting}, "lifting": ""}
+
+
+def _signal(state: State, record: Record) -> Changes:
+    match record.body["signal"]:
+        case "pause":
+            return {"paused": True}
+        case "resume":
+            return {"paused": False}
+        case "nice":
+            return {"priority": record.body["priority"]}
+    return {}
+
+
+def _outcome(state: State, record: Record) -> Changes:
+    body = record.body
+    cost = body.get("cost", {})
+    usage = state.usage.plus(
+        tokens=cost.get("prompt", 0) + cost.get("completion", 0), seconds=cost.get("seconds", 0),
+        money=cost.get("money", 0),
+    )  # fmt: skip
+    taken = body.get("message")
+    children = {**state.children, body["child"]: ""} if "child" in body else state.children
+    return {
+        "phase": "running", "why": "", "usage": usage, "mail": tuple(seq for seq in state.mail if seq != taken),
+        "children": children, "open": None, "begun": False, "asking": None, "until": None, "awaited": "",
+    }  # fmt: skip
+
+
+def _fork(state: State, record: Record) -> Changes:
+    body = record.body
+    waits = state.why in ("person", "doubt", "timer") or (state.why == "message" and not state.mail)
+    turn: Changes = {} if waits else {"phase": "ready", "why": ""}
+    return turn | {
+        "pid": record.pid, "born": record.at, "parent": "", "root": record.pid, "origin": f"{body['of']}:{body['at']}",
+        "generation": 0, "children": {}, "paused": False,
+    }  # fmt: skip
+
+
+_ROWS: Mapping[RecordKind, Callable[[State, Record], Changes]] = {
+    "fork": _fork,
+    "message": _message,
+    "child": _child,
+    "signal": _signal,
+    "limit": _limit,
+    "intent": _intent,
+    "begin": _begin,
+    "doubt": _doubt,
+    "late": lambda state, record: {},
+    "answer": _answer,
+    "outcome": _outcome,
+    "checkpoint": _checkpoint,
+    "exit": _exit,
+    "prune": lambda state, record: {"pruned": True},
+}
+"""What each kind of row changes; `spawn` is where a state begins."""

@@ -1,6 +1,6 @@
 """The one path of a system call. Nothing reaches an engine, a tool or a person but through `Trap.call`. I1 to I5.
 
-    1 limits     is there budget left?                                    -> LimitExceeded
+    1 limits     is there budget left?                                    -> LimitExceeded, or a person is asked
     2 monitor    grants, schema, sources, claims, approval                -> allow | ask a person | deny
     3 journal    the intent row, durable
     4 driver     the effect (a model call queues in the scheduler here)
@@ -8,35 +8,54 @@
     6 journal    the outcome row, durable; then the program sees the reply
 
 A call whose effect is the row itself (a denial, `send`, `now`, a `receive` with mail) makes 3 and 6 in one transaction.
-On replay 1 to 5 are skipped and 6 is read from the process's past. A call that has to wait for a message or a person
-stays open: its intent stands, `WAITING` is returned, and the same call is made again when there is news.
+An effect that waits for a person has a `begin` row of its own between the answer and 4. On replay 1 to 5 are skipped
+and 6 is read from the process's past. A call that has to wait for a message, a person, a child or the time stays open:
+its intent stands, `WAITING` is returned, and the same call is made again when there is news.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from kernos.kernel import effects, limits
-from kernos.kernel.abi import AskPerson, Generate, Invoke, Invoked, Now, Random, Receive, Reply, Request, Send, call_of
-from kernos.kernel.errors import BadInput, EngineDied, EngineError, InDoubt, ReplayDiverged, ToolError
+from kernos.kernel import limits
+from kernos.kernel.abi import (
+    AskPerson,
+    Checkpoint,
+    Generate,
+    Invoke,
+    Invoked,
+    Recall,
+    Receive,
+    Reply,
+    Request,
+    Spawn,
+    Wait,
+    call_of,
+)
+from kernos.kernel.effects import Effects, after_crash
+from kernos.kernel.errors import Fenced, LimitExceeded, ToolError, Uncertain
 from kernos.kernel.forms import of_reply, of_request, to_reply
 from kernos.kernel.journal import Entry
-from kernos.kernel.mailbox import oldest
-from kernos.kernel.monitor import Monitor
-from kernos.kernel.ports import Clock, Prompt, Tool
-from kernos.kernel.process import Due, PastCall, Process
-from kernos.kernel.scheduler import Scheduler
+from kernos.kernel.limits import Sums
+from kernos.kernel.mailbox import note
+from kernos.kernel.monitor import Family
+from kernos.kernel.ports import Clock
+from kernos.kernel.process import Aside, Due, PastCall, Process
+from kernos.kernel.recovery import again, followed, settled
+from kernos.kernel.services import Pending, Served, Services, sums
 from kernos.kernel.types import (
+    Allow,
     Deny,
-    Event,
     Generation,
     Json,
     Label,
     Record,
+    Snapshot,
     Source,
-    SourceKind,
-    canonical,
+    Verdict,
     verdict_to_json,
 )
 
@@ -45,174 +64,320 @@ class Waiting:
     """The reply has not come yet."""
 
 
-WAITING = Waiting()
+class Anew:
+    """The program was started again from its checkpoint: it has no call to be answered."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A person stopped the process; why."""
+
+    why: str
+
+
+WAITING, ANEW = Waiting(), Anew()
+Outcome = Reply | Waiting | Anew | Stopped
 
 
 @dataclass(frozen=True)
 class Trap:
-    """The path, and what stands along it."""
+    """The path, and what stands along it.
 
-    monitor: Monitor
-    scheduler: Scheduler
-    tools: Mapping[str, Tool]
+    `hint` is told of processes that should have a turn. `skew` is None where one kernel has the journal for itself, and
+    where workers share it by how many seconds their clocks may differ.
+    """
+
+    effects: Effects
+    services: Services
     clock: Clock
+    hint: Callable[[str], None]
+    skew: float | None = None
 
-    async def call(self, process: Process, request: Request) -> Reply | Waiting:
+    async def call(self, process: Process, request: Request) -> Outcome:
         """Take one system call of a process as far as it goes now. Raises what the table says of it."""
         if process.open is None and process.past:
-            past = self._again(process, request)
+            past = again(process, request)
             if past.outcome is not None:
-                return to_reply(past.outcome.body)
+                return settled(past)
             process.open = past
+            if past.begun and process.due is None:
+                await self._doubtful(process, request, past)
         if process.open is None:
-            limits.check(process.state.usage, process.state.limits)
-            verdict = self.monitor.judge(process.station, process.sources, request)
-            form = of_request(request, process.known)
-            body = {**form.body, "verdict": verdict_to_json(verdict)}
-            intent = Entry("intent", body, form.contents, form.chained)
-            settled = verdict if isinstance(verdict, Deny) else self._at_once(process, request)
-            if not isinstance(settled, Waiting):
-                rows = await process.write(intent, self._outcome(process, request, settled))
-                return to_reply(rows[-1].body)
-            process.open = PastCall((await process.write(intent))[0])
+            if isinstance(request, Checkpoint):
+                return await self._checkpoint(process, request)
+            if not await self._within(process, request):
+                return WAITING
+            done = await self._begin(process, request)
+            if done is not None:
+                return to_reply(done)
+        assert process.open is not None
         return await self._finish(process, request, process.open)
 
-    def _again(self, process: Process, request: Request) -> PastCall:
-        """The recorded call that this request makes again (I6), unless its effect is in doubt (I3)."""
-        past = process.past[0]
+    async def _within(self, process: Process, request: Request) -> bool:
+        """Whether there is budget for this call; False while a person is asked for more. Raises LimitExceeded."""
+        state = process.state
+        try:
+            tool = request.tool if isinstance(request, Invoke) else ""
+            limits.check(state.used(self.clock.now(), tool), state.limits)
+            if isinstance(request, Spawn):
+                used = {"children": float(len(state.children)), "depth": float(state.generation)}
+                limits.check(iter(used.items()), state.limits)
+            if isinstance(request, Generate | Invoke | Spawn):
+                await self._together(process)
+        except LimitExceeded as error:
+            body = {"limit": error.limit, "used": error.used, "allowed": error.allowed}
+            if error.limit not in state.limits.soft or error.limit in state.refused:
+                if not process.warned:  # the program may survive it, and has to see it again on replay
+                    form = of_request(request, process.known)
+                    await process.write(
+                        Entry("limit", {**body, "hard": True}, {"asked": {**form.body, **form.contents}})
+                    )
+                raise
+            if state.asking is None:
+                await process.write(Entry("limit", body))
+            return False
+        return True
+
+    async def _together(self, process: Process) -> None:
+        """Check what the process's tree has used, and its owner today, where that is bounded."""
+        state, store = process.state, self.services.journal.store
+        if state.limits.tree != Sums():
+            limits.check(sums("tree", await store.tree(state.root)), state.limits)
+        if state.limits.day != Sums():
+            day = int(self.clock.now() // limits.DAY)
+            limits.check(sums("day", await store.spent(state.owner, day)), state.limits)
+
+    async def _checkpoint(self, process: Process, request: Checkpoint) -> Anew:
         form = of_request(request, process.known)
-        made = {**form.body, **form.contents}
-        recorded = {name: value for name, value in past.intent.body.items() if name != "verdict"}
-        if canonical(made) != canonical(recorded):
-            raise ReplayDiverged(process.pid, past.intent.seq, _brief(recorded), _brief(made))
-        if past.outcome is None and process.due is None:
-            self._doubt(process, request, past)
-        return process.past.popleft()
+        kept = process.checkpoint()
+        entry = Entry("checkpoint", {**form.body, **kept.body}, {**form.contents, **kept.contents}, form.chained)
+        [row] = await process.write(entry)
+        process.begin_anew(Snapshot(row.body["state"], request.messages))
+        return ANEW
 
-    def _doubt(self, process: Process, request: Request, call: PastCall) -> None:
-        """Raise InDoubt if the effect of a call without outcome may have happened and must not be repeated (I3)."""
-        tools = process.station.tools(self.tools)
-        tool = tools.get(request.tool) if isinstance(request, Invoke) else None
-        asked = call.intent.body["verdict"]["is"] == "ask"
-        begun = not asked or (call.answer is not None and call.answer.body["approved"])
-        if effects.after_crash(call_of(request), tool.spec if tool else None, begun) == "doubt":
-            raise InDoubt(
-                f"process {process.pid}: call {call.intent.seq}, {_brief(call.intent.body)}, was begun and has no "
-                "outcome; it may have happened, so it is not repeated"
-            )
+    async def _begin(self, process: Process, request: Request) -> Mapping[str, Json] | None:
+        """Judge the call and record its intent; with its outcome, which is returned, if nothing is to be waited for."""
+        verdict = self._judge(process, request)
+        form = of_request(request, process.known)
+        body = {**form.body, "verdict": verdict_to_json(verdict)}
+        served = Served(verdict) if isinstance(verdict, Deny) else await self.services.serve(process, request)
+        intent = Entry("intent", body | dict(served.asked), form.contents, form.chained)
+        if isinstance(served.reply, Pending):
+            begun = isinstance(request, Invoke) and isinstance(verdict, Allow)
+            process.begun_at = self.clock.monotonic()
+            [row] = await process.write(intent)
+            process.open = PastCall(row, begun, row.at)
+            return None
+        outcome = self._outcome(process, request, Due(0, served.reply, told=served.told))
+        rows = await process.write(intent, outcome, aside=served.aside)
+        for pid in served.wakes:
+            self.hint(pid)
+        return rows[-1].body
 
-    def _at_once(self, process: Process, request: Request) -> Reply | Waiting:
-        """The reply to a call that needs no driver and no person."""
-        match request:
-            case Send():
-                return None
-            case Now():
-                return self.clock.now()
-            case Random():
-                return self.clock.random()
-            case Receive() if mail := oldest(process):
-                return mail[1]
-            case _:
-                return WAITING
+    def _judge(self, process: Process, request: Request) -> Verdict:
+        family = Family(process.state.parent, process.state.children)
+        return self.effects.monitor.judge(process.station, process.sources, request, family)
 
-    async def _finish(self, process: Process, request: Request, call: PastCall) -> Reply | Waiting:
+    async def _doubtful(self, process: Process, request: Request, call: PastCall) -> None:
+        """Decide about the effect of a call without outcome that may have happened (I3)."""
+        assert isinstance(request, Invoke)
+        tool = self.effects.tool(process, request.tool)
+        remedy = after_crash(call_of(request), tool.spec if tool else None)
+        if remedy == "verify":
+            await self._let_pass(process, request, call)
+            try:
+                found = await self.effects.verify(process, request, _key(call))
+            except Uncertain as uncertain:
+                await self._doubt(process, call, str(uncertain))
+                return
+            if found is None:
+                process.open = await self._begun(process, call)
+            else:
+                process.due = Due(call.intent.seq, found, told={"by": "look-up"})
+        elif remedy == "doubt":
+            await self._doubt(process, call, "it was begun and has no outcome")
+
+    async def _let_pass(self, process: Process, request: Invoke, call: PastCall) -> None:
+        """Wait until no other worker can still start this effect: only then "it did not happen" stays true."""
+        if self.skew is None:
+            return
+        tool = self.effects.tool(process, request.tool)
+        longest = (tool.spec.timeout if tool else None) or 0.0
+        await asyncio.sleep(call.at + limits.START_WINDOW + longest + self.skew - self.clock.now())
+
+    async def _begun(self, process: Process, call: PastCall) -> PastCall:
+        """Record, under the newest claim, that the effect begins now."""
+        process.begun_at = self.clock.monotonic()
+        return followed(call, (await process.write(Entry("begin", {"call": call.intent.seq})))[0])
+
+    async def _doubt(self, process: Process, call: PastCall, reason: str) -> None:
+        rows = await process.write(Entry("doubt", {"call": call.intent.seq, "reason": reason}))
+        process.open = followed(call, rows[0])
+
+    async def _finish(self, process: Process, request: Request, call: PastCall) -> Outcome:
         """From a durable intent to a durable outcome."""
         if process.due is None:
-            started = self.clock.monotonic()
-            reply = await self._effect(process, request, call)
-            if isinstance(reply, Waiting):
-                return WAITING
-            seconds = self.clock.monotonic() - started if isinstance(request, Invoke) else 0.0
-            process.due = Due(call.intent.seq, reply, seconds)
-        rows = await process.write(self._outcome(process, request, process.due.reply, process.due.seconds))
+            done = await self._effect(process, request, call)
+            if isinstance(done, Waiting | Stopped):
+                return done
+            process.due = done
+        try:
+            rows = await self._record(process, request, process.due)
+        except Fenced:
+            await self.late(process.pid, process.epoch, process.due)
+            process.due = None
+            raise
         process.open, process.due = None, None
         return to_reply(rows[-1].body)
 
-    async def _effect(self, process: Process, request: Request, call: PastCall) -> Reply | Waiting:
-        if call.intent.body["verdict"]["is"] == "ask":
-            if call.answer is None:
-                return WAITING
-            if not call.answer.body["approved"]:
-                return Deny("approval", f"{call.answer.body['by']} declined: do not call it again")
-        match request:
-            case Generate():
-                return await self._generate(process, request)
-            case Invoke():
-                tool = process.station.tools(self.tools)[request.tool]
-                return await self._invoke(tool, request, f"{process.pid}:{call.intent.seq}")
-            case AskPerson():
-                return WAITING if call.answer is None else str(call.answer.body["text"])
-            case _:
-                return self._at_once(process, request)
-
-    async def _generate(self, process: Process, request: Generate) -> Generation:
-        """Ask the engine, again on a fresh one if it dies under the call."""
-        names = [name for name in request.tools if name not in request.withheld]
-        tools = process.station.tools(self.tools)
-        specs = tuple(tools[name].spec for name in request.tools)
-        offers = self.monitor.offers(process.station, process.sources, names)
-        speak = request.speak or not offers  # there must be something to choose
-        prompt = Prompt(request.messages, specs, offers, speak, request.max_tokens, request.temperature)
-
-        def draft(text: str) -> None:
-            if not process.station.claims:  # a draft with claims to check is not shown before it is judged
-                process.tell(Event(process.pid, "draft", text=text))
-
-        for attempt in range(1, limits.ENGINE_ATTEMPTS + 1):
-            try:
-                async with self.scheduler.slot(process.station.engine) as (engine, queued):
-                    generation = await engine.generate(prompt, draft)
-                    canonical(dict(generation.action.arguments))
-                    return replace(generation, queued=queued, attempts=attempt)
-            except BadInput as error:
-                raise EngineError(f"the engine's answer cannot be recorded: {error.found}") from None
-            except EngineDied:
-                process.tell(Event(process.pid, "redraft"))
-                if attempt == limits.ENGINE_ATTEMPTS:
-                    raise
-        raise AssertionError("unreachable")
-
-    async def _invoke(self, tool: Tool, request: Invoke, key: str) -> Invoked:
+    async def _record(self, process: Process, request: Request, due: Due) -> list[Record]:
+        """Write the outcome. A tool whose own rows the database refuses has failed; then nothing of it was written."""
         try:
-            result = await tool.call(request.arguments, key)
-            canonical([result.value, dict(result.say)])
-        except (ToolError, BadInput) as error:
-            return Invoked(error=str(error))
-        return Invoked(result.value, "", result.say)
+            return await process.write(self._outcome(process, request, due), aside=due.aside)
+        except ToolError as error:
+            process.due = Due(due.seq, Invoked(error=str(error)), due.seconds)
+            return await process.write(self._outcome(process, request, process.due))
 
-    def _outcome(self, process: Process, request: Request, reply: Reply, seconds: float = 0.0) -> Entry:
-        """The outcome row: the reply, its label (a source without a place is this very row), and what it cost."""
-        form = of_reply(reply)
-        body: dict[str, Json] = {"call": call_of(request).name, **form.body}
-        source: tuple[SourceKind, str] | None = None
+    async def late(self, pid: str, epoch: int, due: Due) -> None:
+        """Leave what a tool returned too late as evidence, for whoever has the process now (I3)."""
+        if not isinstance(due.reply, Invoked):
+            return
+        form = of_reply(due.reply)
+        body = {"call": due.seq, "reply": {**form.body, **form.contents}}
+        journal = self.services.journal
+        name = f"late:{pid}:{due.seq}:{epoch}"
+        await journal.store.post([note(journal.key, name, pid, "late", body, self.clock.now())])
+
+    async def _effect(self, process: Process, request: Request, call: PastCall) -> Due | Waiting | Stopped:
+        """Step 4; what a person has to say first, is asked for here."""
+        seq, verdict = call.intent.seq, call.intent.body["verdict"]
+        if verdict["is"] == "deny":  # a fork may begin between a refusal and its outcome
+            return Due(seq, Deny(verdict["rule"], verdict["reason"], tuple(verdict.get("missing", ()))))
+        if call.doubt is not None or (verdict["is"] == "ask" and not call.begun):
+            said = await self._person(process, request, call)
+            if said is not None:
+                return said
         match request:
             case Generate():
-                source = ("model", process.station.engine)
+                return Due(seq, await self.effects.generate(process, request))
             case Invoke():
-                body["tool"] = request.tool
-                source = ("tool", request.tool)
-                body["cost"] = {"seconds": round(seconds, 6)}
-            case Receive() | AskPerson():
-                source = ("owner", process.state.owner)
-        if source:
-            body["label"] = Label(frozenset({Source(*source)}), frozenset({process.state.owner})).to_json()
-        mail = oldest(process) if isinstance(request, Receive) else None
-        return Entry("outcome", body | ({"message": mail[0]} if mail else {}), form.contents)
+                return await self._invoke(process, request)
+            case AskPerson():
+                return WAITING if call.answer is None else Due(seq, str(call.answer.body["text"]))
+        refused = self._judge(process, request)  # a fork is not of the family of which it was a part
+        served = (
+            Served(refused) if isinstance(refused, Deny) else await self.services.serve(process, request, call.intent)
+        )
+        if isinstance(served.reply, Pending):
+            return WAITING
+        return Due(seq, served.reply, told=served.told, aside=served.aside)
 
-
-def _brief(body: Mapping[str, Json]) -> str:
-    """A call in one line, for an error."""
-    details = {name: value for name, value in body.items() if name in ("tool", "arguments", "text", "context")}
-    return f"{body['call']} {canonical(details).decode()[:160]}" if details else str(body["call"])
-
-
-def open_question(call: PastCall | None) -> str | None:
-    """What a person is asked by a call that waits for one."""
-    if call is None or call.answer is not None:
+    async def _person(self, process: Process, request: Request, call: PastCall) -> Due | Waiting | Stopped | None:
+        """What a person has said of an approval or a doubt; None if the effect is to begin, which is then recorded."""
+        if call.answer is None:
+            return WAITING
+        said = _said(call.answer.body, call.doubt is not None)
+        if isinstance(said, Stopped):
+            return said
+        if said is not None:
+            return Due(call.intent.seq, said, told={"by": call.answer.body["by"]})
+        if isinstance(request, Invoke) and call.doubt is not None:
+            if any(_tells_otherwise(late, call.doubt) for late in call.late):
+                await self._doubt(process, call, "a worker has reported that it happened after all")
+                return WAITING
+            await self._let_pass(process, request, call)
+        process.open = await self._begun(process, call)
         return None
-    record: Record = call.intent
-    if record.body["call"] == "ask":
-        return str(record.body["text"])
-    if record.body["verdict"]["is"] == "ask":
-        return f"{record.body['verdict']['reason']} with {canonical(record.body['arguments']).decode()}. Allow?"
+
+    async def _invoke(self, process: Process, request: Invoke) -> Due | Waiting:
+        tool = self.effects.tool(process, request.tool)
+        assert process.open is not None
+        late = self.clock.monotonic() - process.begun_at > limits.START_WINDOW
+        if late and not (tool and tool.spec.repeatable):
+            process.open = await self._begun(process, process.open)
+        call = process.open
+        started = self.clock.monotonic()
+        try:
+            reply, writes = await self.effects.invoke(process, request, _key(call))
+        except Uncertain as uncertain:
+            if found := await self._looked_up(process, request, call):
+                return found
+            await self._doubt(process, call, str(uncertain))
+            return WAITING
+        return Due(call.intent.seq, reply, self.clock.monotonic() - started, aside=Aside(writes=writes))
+
+    async def _looked_up(self, process: Process, request: Invoke, call: PastCall) -> Due | None:
+        """What a look-up finds of a call that its tool was not sure of. Nothing found proves nothing yet."""
+        tool = self.effects.tool(process, request.tool)
+        if tool is None or not tool.spec.verified:
+            return None
+        with suppress(Uncertain):
+            if found := await self.effects.verify(process, request, _key(call)):
+                return Due(call.intent.seq, found, told={"by": "look-up"})
+        return None
+
+    def _outcome(self, process: Process, request: Request, due: Due) -> Entry:
+        """The outcome row: the reply, its label (a source without a place is this very row), and what it cost."""
+        form = of_reply(due.reply)
+        body: dict[str, Json] = {"call": call_of(request).name, **form.body, **due.told}
+        if isinstance(request, Invoke):
+            body["tool"] = request.tool
+            body["cost"] = {"seconds": round(due.seconds, 6)}
+        if source := _source(process, request, due.told):
+            body["label"] = Label(frozenset({source}), frozenset({process.state.owner})).to_json()
+        if isinstance(due.reply, Generation | Invoked) and (near := _near(process, body.get("cost", {}))):
+            body["near"] = near
+        return Entry("outcome", body, form.contents)
+
+
+def _source(process: Process, request: Request, told: Mapping[str, Json]) -> Source | None:
+    """Where the reply to a call comes from, if it brings anything into the process."""
+    owner = process.state.owner
+    match request:
+        case Generate():
+            return Source("model", process.station.engine)
+        case Invoke():
+            return Source("tool", request.tool)
+        case AskPerson():
+            return Source("owner", owner)
+        case Receive() if told.get("from") == owner:
+            return Source("owner", owner)
+        case Receive():
+            return Source("process", str(told.get("from", "")))
+        case Wait():
+            return Source("process", request.pid)
+        case Recall():
+            return Source("model", "memory")
+    return None
+
+
+def _near(process: Process, cost: Mapping[str, Json]) -> dict[str, float]:
+    """The limits that this call brings close; its intent has been counted already."""
+    usage = process.state.usage
+    before = replace(usage, calls=usage.calls - 1)
+    tokens = cost.get("prompt", 0) + cost.get("completion", 0)
+    after = usage.plus(tokens, seconds=cost.get("seconds", 0.0), money=cost.get("money", 0.0))
+    return limits.near(before, after, process.state.limits)
+
+
+def _key(call: PastCall) -> str:
+    """The idempotency key of a call: the same for every try, and in a fork of its process."""
+    return f"{call.intent.pid}:{call.intent.seq}"
+
+
+def _tells_otherwise(late: Record, doubt: Record) -> bool:
+    """Whether a late worker reported, after a doubt was raised, that the effect happened."""
+    return late.seq > doubt.seq and late.body["reply"]["is"] == "returned"
+
+
+def _said(answer: Mapping[str, Json], doubt: bool) -> Reply | Stopped:
+    """What a person's answer makes of a call; None if the effect may begin (again)."""
+    by = answer["by"]
+    if not doubt:
+        return None if answer["approved"] else Deny("approval", f"{by} declined: do not call it again")
+    match answer.get("settled"):
+        case "happened":
+            return Invoked(answer.get("value"))
+        case "stop":
+            return Stopped(f"stopped by {by}: a call was in doubt")
     return None

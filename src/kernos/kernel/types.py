@@ -1,8 +1,8 @@
 """The values that cross between rooms: frozen, and each has one JSON form.
 
 Read in this order: `Message` (what is said), `ToolSpec` (what can be done), `Label` (where a value came from),
-`Verdict` (what the monitor decided), `Record` (what the journal keeps), `Status` (what an operator sees),
-`Event` (what a surface may watch).
+`Verdict` (what the monitor decided), `Record` (what the journal keeps), `Note` (what waits to be journaled), `Status`
+(what an operator sees), `Event` (what a surface may watch).
 """
 
 from __future__ import annotations
@@ -21,9 +21,16 @@ Json: TypeAlias = Any
 Role = Literal["system", "user", "assistant", "tool"]
 EffectKind = Literal["reads", "writes", "sends", "pays", "destroys"]
 SourceRule = Literal["user", "data", "any"]
-SourceKind = Literal["owner", "system", "tool", "model"]
-Phase = Literal["ready", "running", "waiting", "exited"]
-RecordKind = Literal["spawn", "message", "intent", "answer", "outcome", "exit"]
+SourceKind = Literal["owner", "system", "tool", "model", "process"]
+Phase = Literal["ready", "running", "waiting", "paused", "exited"]
+RecordKind = Literal[
+    "spawn", "fork", "message", "intent", "begin", "doubt", "late", "answer", "outcome", "limit", "signal", "child",
+    "checkpoint", "exit", "prune",
+]  # fmt: skip
+NoteKind = Literal["message", "answer", "signal", "child", "late"]
+Signal = Literal["pause", "resume", "kill", "nice"]
+Settlement = Literal["happened", "not", "stop"]
+"""What a person says of an effect in doubt: it happened, it did not, or stop the process."""
 
 REPLY = "reply"
 """The name of the action by which a model speaks instead of calling a tool."""
@@ -88,6 +95,16 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """What a program begins with: nothing at first, after a checkpoint what that kept; and the pid of the parent, if a
+    process started it."""
+
+    state: Json = None
+    messages: tuple[Message, ...] = ()
+    parent: str = ""
+
+
+@dataclass(frozen=True)
 class Parameter:
     """What the monitor and the employee know of a tool's parameter beside its JSON schema.
 
@@ -106,6 +123,9 @@ class ToolSpec:
     """A tool as the kernel and the model see it; its driver keeps the rest.
 
     `schema` is a JSON schema of type object; `parameters` holds our rules for those parameters that have any.
+    What may be done when nobody knows whether a call happened (I3): it is repeated if the tool only reads, is
+    `idempotent`, is `keyed` (it takes a key that its service counts once) or `joins` the journal's transaction; a
+    `verified` one is looked up; any other is in doubt. `timeout`, in seconds, bounds one call.
     """
 
     name: str
@@ -114,11 +134,15 @@ class ToolSpec:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     effects: frozenset[EffectKind] = frozenset({"reads"})
     idempotent: bool = False
+    keyed: bool = False
+    verified: bool = False
+    joins: bool = False
+    timeout: float | None = None
 
     @property
     def repeatable(self) -> bool:
         """Whether it may be run again when nobody knows whether it ran (I3)."""
-        return self.idempotent or self.effects <= {"reads"}
+        return self.idempotent or self.keyed or self.joins or self.effects <= {"reads"}
 
     def rule(self, parameter: str) -> Parameter:
         return self.parameters.get(parameter, Parameter())
@@ -205,8 +229,25 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Something for a process that it has not journaled yet: a message, a person's answer, a signal, a child's end, or
+    the late outcome of a worker that lost the process. `id` makes it count once; `body` is JSON, its text included."""
+
+    id: str
+    pid: str
+    kind: NoteKind
+    body: Mapping[str, Json]
+    at: float
+
+
+@dataclass(frozen=True)
 class Status:
-    """What `ps` shows of a process: the small part of its folded state, kept beside its journal as an index."""
+    """What `ps` shows of a process: the small part of its folded state, kept beside its journal as an index.
+
+    `wake` is when it should next have a turn, in seconds since 1970: 0.0 at once, None when only a note can wake it.
+    `parent` is empty for a process that a person started, `root` is the first of its tree (itself, then), `origin` is
+    `pid:seq` of the row after which a fork leaves another's journal.
+    """
 
     pid: str
     owner: str
@@ -216,7 +257,13 @@ class Status:
     why: str
     calls: int
     tokens: int
+    money: float
     seconds: float
+    priority: int
+    wake: float | None
+    parent: str
+    root: str
+    origin: str
     seq: int
     hash: str
     born: float
@@ -228,7 +275,8 @@ class Generation:
     """What an engine returned: the action, and what it cost.
 
     Tokens are counted by the engine; `cached` are prompt tokens that it did not have to compute. `queued` and
-    `seconds` are wall time, in seconds, before and in the engine.
+    `seconds` are wall time, in seconds, before and in the engine; `money` is in the unit of the engine's prices.
+    `near` names the limits that this call brought close, with the share used.
     """
 
     action: Action
@@ -238,6 +286,8 @@ class Generation:
     seconds: float = 0.0
     queued: float = 0.0
     attempts: int = 1
+    money: float = 0.0
+    near: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

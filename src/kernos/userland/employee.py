@@ -1,7 +1,8 @@
 """The employee loop: the program that most processes run. It holds no power: every step is a system call.
 
-A turn begins with the owner's words and ends with a reply. In between the model chooses actions; what the kernel
-refuses comes back as words that it can act on:
+A turn begins with the owner's words and ends with a reply, and then with a checkpoint, so that a process that waits has
+nothing to replay. An employee that another one started takes one turn: its reply is what its process returns. In
+between the model chooses actions; what the kernel refuses comes back as words that it can act on:
 - facts that only the owner can give are asked for, with the questions that the tool declares, in the owner's language;
   where none are declared the model words the question itself. The call that lacked them is held: when the owner's
   next words give some, which the kernel tells when the call is tried again, the model has to act on them;
@@ -13,11 +14,12 @@ refuses comes back as words that it can act on:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kernos.kernel.abi import Invoked
 from kernos.kernel.types import REPLY, Action, Deny, Generation, Json, Message, ToolSpec, canonical
+from kernos.userland import calls
 from kernos.userland.language import choose, language_of
 from kernos.userland.lib import Process
 
@@ -36,11 +38,13 @@ GIVING_UP = {
 
 @dataclass(frozen=True)
 class Brief:
-    """What an employee is told: its instructions, its tools, and how many tokens its engine's window has."""
+    """What an employee is told: its instructions, its tools (`calls` names those that are system calls), and how many
+    tokens its engine's window has."""
 
     instructions: str
     tools: Mapping[str, ToolSpec] = field(default_factory=dict)
     window: int = 8192
+    calls: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,13 @@ class Held:
     missing: tuple[str, ...]
 
 
-async def employee(process: Process, brief: Brief) -> None:
-    """Serve the owner, message after message."""
+async def employee(process: Process, brief: Brief) -> str:
+    """Take one turn; then begin anew with what is to be remembered of it, or end with the reply to the parent."""
     talk = Talk(process, brief)
-    while True:
-        await talk.turn(await process.receive())
+    said = await talk.turn(await process.receive())
+    if process.parent:
+        return said
+    await process.checkpoint(talk.state(), talk.messages)
 
 
 class Talk:
@@ -64,28 +70,44 @@ class Talk:
     def __init__(self, process: Process, brief: Brief) -> None:
         self._process, self._brief = process, brief
         self._system = Message("system", brief.instructions)
-        self._messages: list[Message] = []
-        self._language = "en"
+        kept = process.state or {}
+        held = kept.get("held")
+        self.messages: list[Message] = list(process.messages)
+        self._language: str = kept.get("language", "en")
+        self._held = Held(Action(held["name"], held["arguments"]), tuple(held["missing"])) if held else None
         self._withheld: set[str] = set()
         self._tried: set[bytes] = set()
-        self._held: Held | None = None
         self._speak = True
         self._unsaid = 0
+        self._said = ""
 
-    async def turn(self, words: str) -> None:
+    def state(self) -> Json:
+        """What the next turn needs of this one beside the messages."""
+        held = self._held
+        kept = (
+            {"name": held.action.name, "arguments": dict(held.action.arguments), "missing": held.missing}
+            if held
+            else None
+        )
+        return {"language": self._language} | ({"held": kept} if kept else {})
+
+    async def turn(self, words: str) -> str:
         """From the owner's words to a reply."""
         self._language = language_of(words, self._language)
-        self._messages.append(Message("user", words))
-        self._withheld, self._tried, self._speak, self._unsaid = set(), set(), True, 0
-        if self._held and await self._answered(self._held):
-            return
+        self.messages.append(Message("user", words))
+        if not (self._held and await self._answered(self._held)):
+            await self._act_and_reply()
+        return self._said
+
+    async def _act_and_reply(self) -> None:
         for _ in range(ACTIONS_A_TURN):
-            context = [self._system, *self._messages]
+            context = [self._system, *self.messages]
             generation = await self._process.generate(
                 context, tuple(self._brief.tools), sorted(self._withheld), self._speak
             )  # fmt: skip
             self._speak = True
             self._slide(generation)
+            self._warn(generation.near)
             action = generation.action
             done = await (self._reply(action) if action.name == REPLY else self._act(action))
             if done:
@@ -106,8 +128,8 @@ class Talk:
         return await self._done(held.action, result)
 
     async def _reply(self, action: Action) -> bool:
-        refusal = await self._process.send(action.text)
-        self._messages.append(Message("assistant", action=action))
+        refusal = await self._send(action.text)
+        self.messages.append(Message("assistant", action=action))
         if refusal is None:
             return True
         self._note(REPLY, f"refused: {refusal.reason}")
@@ -120,18 +142,35 @@ class Talk:
         if again in self._tried:
             self._withheld.add(action.name)
         self._tried.add(again)
-        result = await self._process.invoke(action.name, **action.arguments)
+        result = await self._called(action)
         if isinstance(result, Deny):
             return await self._refused(action, result)
         if self._held and self._held.action.name == action.name:
             self._held = None
         return await self._done(action, result)
 
+    async def _called(self, action: Action) -> Invoked | Deny:
+        if action.name in self._brief.calls:
+            return await calls.make(self._process, action.name, action.arguments)
+        return await self._process.invoke(action.name, **action.arguments)
+
+    async def _send(self, text: str) -> Deny | None:
+        """Say it to the owner; to a parent it is what the process returns."""
+        refusal = None if self._process.parent else await self._process.send(text)
+        self._said = self._said if refusal else text
+        return refusal
+
+    def _warn(self, near: Mapping[str, float]) -> None:
+        """Tell the model of limits that have come close."""
+        for name, share in near.items():
+            self._note("limits", f"{share:.0%} of the limit of {name} is used: come to an end")
+
     async def _done(self, action: Action, result: Invoked) -> bool:
-        self._messages.append(Message("assistant", action=action))
+        self.messages.append(Message("assistant", action=action))
         if result.say:
             return await self._say(choose(result.say, self._language))
         self._note(action.name, _shown(result))
+        self._warn(result.near)
         if result.error:
             self._withheld.add(action.name)
         return False
@@ -142,7 +181,7 @@ class Talk:
             if self._brief.tools[action.name].effects <= {"reads"}:  # only what does nothing may be tried on suspicion
                 self._held = Held(action, refusal.missing)
             return await self._say(questions)
-        self._messages.append(Message("assistant", action=action))
+        self.messages.append(Message("assistant", action=action))
         self._note(action.name, f"refused: {refusal.reason}")
         if refusal.missing or refusal.rule != "schema":
             self._withheld.add(action.name)
@@ -157,22 +196,22 @@ class Talk:
 
     async def _say(self, text: str) -> bool:
         """Say what was not the model's to word; the owner hears something even if that is refused."""
-        if await self._process.send(text) is not None:
+        if await self._send(text) is not None:
             text = GIVING_UP.get(self._language, GIVING_UP["en"])
-            await self._process.send(text)
-        self._messages.append(Message("assistant", action=Action(REPLY, {"text": text})))
+            await self._send(text)
+        self.messages.append(Message("assistant", action=Action(REPLY, {"text": text})))
         return True
 
     def _note(self, tool: str, text: str) -> None:
-        self._messages.append(Message("tool", text, tool=tool))
+        self.messages.append(Message("tool", text, tool=tool))
 
     def _slide(self, generation: Generation) -> None:
         """Leave out the older half when the window fills; rarely, so that the engine's prefix cache stays good."""
         if generation.prompt + generation.completion < self._brief.window * WINDOW_SHARE:
             return
-        half = len(self._messages) // 2
-        later = (place for place in range(half, len(self._messages)) if self._messages[place].role == "user")
-        self._messages = self._messages[next(later, half) :]
+        half = len(self.messages) // 2
+        later = (place for place in range(half, len(self.messages)) if self.messages[place].role == "user")
+        self.messages = self.messages[next(later, half) :]
 
 
 def _shown(result: Invoked) -> str:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from kernos.kernel import abi
-from kernos.kernel.abi import Invoked, Request
+from kernos.kernel.abi import Ended, Invoked, Recalled, Request
 from kernos.kernel.errors import ProgramError
-from kernos.kernel.types import Deny, Generation, Json, Message
+from kernos.kernel.types import Deny, Generation, Json, Message, Snapshot
 
 Program = Callable[["Process"], Coroutine[Any, Any, Json]]
 
@@ -35,7 +35,16 @@ class _SystemCall(Awaitable[Any]):
 
 
 class Process:
-    """The process that a program runs in. Each method raises what `kernel.abi.TABLE` lists for it."""
+    """The process that a program runs in. Each method raises what `kernel.abi.TABLE` lists for it.
+
+    `state` and `messages` are what the last `checkpoint` kept: None and nothing when the program begins. `parent` is
+    the pid of the process that started this one, empty if a person did.
+    """
+
+    def __init__(self, snapshot: Snapshot = Snapshot()) -> None:
+        self.state = snapshot.state
+        self.messages = snapshot.messages
+        self.parent = snapshot.parent
 
     async def generate(
         self,
@@ -64,12 +73,12 @@ class Process:
         """Ask the owner, and wait for the answer."""
         return cast(str, await _SystemCall(abi.AskPerson(question)))
 
-    async def send(self, text: str) -> Deny | None:
-        """Say something to the owner; None, or why it was not said."""
-        return cast("Deny | None", await _SystemCall(abi.Send(text)))
+    async def send(self, text: str, to: str = "") -> Deny | None:
+        """Say something to the owner, or to the parent or a child by its pid; None, or why it was not said."""
+        return cast("Deny | None", await _SystemCall(abi.Send(text, to)))
 
     async def receive(self) -> str:
-        """The owner's next message; waits until there is one."""
+        """The next message, the owner's or another process's; waits until there is one."""
         return cast(str, await _SystemCall(abi.Receive()))
 
     async def now(self) -> float:
@@ -79,6 +88,41 @@ class Process:
     async def random(self) -> float:
         """A number in [0, 1); the same again on replay."""
         return cast(float, await _SystemCall(abi.Random()))
+
+    async def spawn(self, employee: str, text: str = "") -> str:
+        """Start a process of another employee for the same owner, with a first message; its pid.
+
+        Raises ProgramError if this employee may not start one of that.
+        """
+        reply = await _SystemCall(abi.Spawn(employee, text))
+        if isinstance(reply, Deny):
+            raise ProgramError(reply.reason)
+        return cast(str, reply)
+
+    async def wait(self, pid: str) -> Ended:
+        """Wait until a child has exited: how, and what it returned. Raises ProgramError if it is no child."""
+        reply = await _SystemCall(abi.Wait(pid))
+        if isinstance(reply, Deny):
+            raise ProgramError(reply.reason)
+        return cast(Ended, reply)
+
+    async def sleep(self, seconds: float) -> None:
+        """Do nothing for so long; nothing is held meanwhile but a row."""
+        await _SystemCall(abi.Sleep(seconds))
+
+    async def remember(self, key: str, value: Json) -> None:
+        """Keep a value for all processes of this employee and owner; None forgets it."""
+        await _SystemCall(abi.Remember(key, value))
+
+    async def recall(self, key: str, default: Json = None) -> Json:
+        """What was kept under a key, or the default."""
+        reply = cast(Recalled, await _SystemCall(abi.Recall(key)))
+        return reply.value if reply.found else default
+
+    async def checkpoint(self, state: Json = None, messages: Sequence[Message] = ()) -> NoReturn:
+        """Begin the program anew with this `state` and these `messages`. What was before is not replayed again."""
+        await _SystemCall(abi.Checkpoint(state, tuple(messages)))
+        raise AssertionError("unreachable")
 
 
 def program(function: Program) -> Program:

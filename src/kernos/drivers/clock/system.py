@@ -12,8 +12,14 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 class SystemClock:
     """The real thing; see `ports.Clock`."""
 
+    def __init__(self) -> None:
+        self._ahead = float("-inf")
+
     def now(self) -> float:
-        return round(time.time_ns() / 1e9, 6)
+        """The time of day. When the machine's is set back it goes on as if it had not been; forward it follows."""
+        monotonic = time.monotonic()
+        self._ahead = max(self._ahead, time.time_ns() / 1e9 - monotonic)
+        return round(monotonic + self._ahead, 6)
 
     def monotonic(self) -> float:
         return time.monotonic()

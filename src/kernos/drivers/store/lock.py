@@ -1,7 +1,8 @@
 """The lock of a folder: at most one kernos at work on it.
 
-Entry point: `lock(folder)`, which returns a `FolderLock` or raises FolderBusy at once. The operating system drops the
-lock when its holder dies, however it dies. The file stays: to remove it would let two holders lock two files.
+Entry points: `lock(folder)`, which returns a `FolderLock` or raises FolderBusy at once, and `held(folder)`. The
+operating system drops the lock when its holder dies, however it dies. The file stays: to remove it would let two
+holders lock two files.
 """
 
 from __future__ import annotations
@@ -61,3 +62,18 @@ def _take(handle: int, folder: Path) -> None:
         raise FolderBusy(f"{folder}: another kernos is at work on this folder (process {holder})") from None
     except OSError as error:
         raise StoreError(f"{folder}: the folder cannot be locked: {error.strerror}") from None
+
+
+def held(folder: Path) -> bool:
+    """Whether somebody holds the lock of a folder."""
+    try:
+        handle = os.open(folder / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -1,277 +1,322 @@
-"""The store in a SQL database: SQLAlchemy Core, today on SQLite. The tables are in `schema`.
+"""The store in a SQL database: SQLite or PostgreSQL, through SQLAlchemy Core. The tables are in `schema`.
 
 Entry point: `SqlStore.open(file or URL)`, then the protocol `Store`.
 
-One thread writes. Appends that arrive while it commits share the next transaction, so that callers share the wait for
-the disk; if a shared transaction fails, each append is tried alone, so that a bad one fails only its caller. Reads run
-in other threads and do not wait for the writer. Whatever the database complains about becomes a StoreError of one
-sentence. What only SQLite knows is at the end of this file, and its `insert`, whose like PostgreSQL has.
+One thread writes. Whatever arrives while it commits shares the next transaction, so that callers share the wait for
+the disk; if a shared transaction fails, each job is tried alone, so that a bad one fails only its caller. Reads run in
+other threads and do not wait for the writer. Whatever the database says is wrong becomes a StoreError of one sentence.
+`statements` has what is written, `queries` what is read, `sqlite` and `postgres` what only one kind of database knows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import sqlite3
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Engine, Executable, Row, create_engine, event, make_url, select, tuple_
-from sqlalchemy.dialects.sqlite import Insert, dialect, insert
+from sqlalchemy import URL, Connection, Row, make_url, select, text, tuple_
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
-from kernos.drivers.store.schema import contents, journal, prepare, processes
-from kernos.kernel.errors import JournalBroken, StoreError, Unsupported
-from kernos.kernel.types import Json, Record, Status, canonical
+from kernos.drivers.store import queries
+from kernos.drivers.store.database import Database, Durability
+from kernos.drivers.store.migrations import prepare
+from kernos.drivers.store.schema import contents, journal, processes
+from kernos.drivers.store.statements import FENCED, KINDS, Rows, Values, compiled, hashed, noted, rows
+from kernos.kernel.errors import (
+    BadInput,
+    Fenced,
+    FolderBusy,
+    JournalBroken,
+    NotFound,
+    StoreError,
+    ToolError,
+    Unsupported,
+)
+from kernos.kernel.ports import Commit, Due, Memory, Spent, Write
+from kernos.kernel.types import Note, Record, RecordKind, Status
 
-Durability = Literal["power", "crash"]
-"""What an acknowledged append survives: a power cut, or only the death of the process (much faster)."""
-
-Values: TypeAlias = Mapping[str, Json]
 T = TypeVar("T")
 
-HASH = re.compile("[0-9a-f]{64}")
 HASHES_A_QUERY = 500
 
-_UPSERT = insert(processes)
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What one caller wants written at once, and who waits for it: for the new epoch, if a process is claimed."""
 
-def _compiled(statement: Insert) -> str:
-    """A statement as SQL, once: compiling and binding it anew is half the cost of an append."""
-    return str(statement.compile(dialect=dialect(paramstyle="named")))
-
-
-INSERT_ROW = _compiled(insert(journal))
-INSERT_CONTENT = _compiled(insert(contents).on_conflict_do_nothing(index_elements=[contents.c.hash]))
-UPSERT_STATUS = _compiled(
-    _UPSERT.on_conflict_do_update(
-        index_elements=[processes.c.pid],
-        set_={column.name: _UPSERT.excluded[column.name] for column in processes.c if not column.primary_key},
-    )
-)
-
-
-@dataclass(frozen=True)
-class _Write:
-    """One append, as rows of the tables, and the caller who waits for it."""
-
-    rows: Sequence[Values]
-    contents: Sequence[Values]
-    status: Values
-    done: Future[None]
+    rows: Rows = field(default_factory=dict)
+    writes: Sequence[Write] = ()
+    claim: str | None = None
+    done: Future[int] = field(default_factory=Future)
 
 
 class SqlStore:
-    """A database file, its writer thread and the appends that wait for it."""
+    """A database, its writer thread and the jobs that wait for it. `engine` is where its connections come from."""
 
-    def __init__(self, path: str, engine: Engine) -> None:
-        self._path = path
-        self._engine = engine
-        self._pending: deque[_Write] = deque()
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.engine = database.engine
+        self._statements = compiled(database)
+        self._pending: deque[_Job] = deque()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernos-store")
+        self._held: Connection | None = None
         self._troubled = False
         self._closed = False
 
     @classmethod
     def open(cls, target: str | Path, durability: Durability = "power", patience: float = 5.0) -> SqlStore:
-        """Open a database, and make it if it is not there; its folder must be.
+        """Open a database, and make its tables if they are not there. The folder of a file must be.
 
         Args:
-            target: the file, or a URL (`sqlite:///file`).
-            durability: what an acknowledged append survives.
-            patience: for how many seconds to wait for another program that has locked the file.
+            target: the file, or a URL (`sqlite:///file`, `postgresql://user:password@host/database`).
+            durability: what an acknowledged commit survives.
+            patience: for how many seconds to wait for another program that has locked something, or for a server.
 
         Raises:
-            StoreError: it cannot be opened, is not a database, or has another schema version.
-            Unsupported: the URL is not of a file of SQLite.
+            StoreError: it cannot be opened, is not a database of ours, or is one of a newer Kernos.
+            Unsupported: the URL is of something else, or the driver is not installed.
         """
-        url = _url(target)
-        store = cls(url.database or "", _sqlite(url, durability, patience))
+        store = cls(_database(target, durability, patience))
         try:
-            with store._engine.begin() as connection:
-                prepare(connection, store._path)
+            with store.engine.begin() as connection:
+                prepare(connection, store._database)
         except (StoreError, SQLAlchemyError) as error:
-            store._engine.dispose()
+            store.engine.dispose()
             raise store._told(error) from None
         return store
 
-    async def append(self, records: Sequence[Record], contents: Mapping[str, bytes], status: Status) -> None:
-        self._check_open()
-        rows = [_row(record) for record in records]
-        kept = [{"hash": bytes.fromhex(key), "content": content} for key, content in contents.items()]
-        write = _Write(rows, kept, vars(status) | {"hash": bytes.fromhex(status.hash)}, Future())
-        self._pending.append(write)
-        self._writer.submit(self._drain)
-        await asyncio.wrap_future(write.done)
+    def hold(self) -> None:
+        """Be the only one who gives turns to these processes by himself, until closed. Raises FolderBusy."""
+        self._held = self.engine.connect()
+        if not self._database.hold(self._held):
+            self._held.close()
+            raise FolderBusy(f"{self._database.label}: another kernos is at work on this journal")
+        self._held.commit()
+
+    def script(self, where: str, text: str) -> None:
+        """Make a company's own tables, for tools that join the transaction. Raises BadInput, with `where`."""
+        try:
+            with self.engine.begin() as connection:
+                self._database.alone(connection)
+                self._database.script(connection, text)
+        except SQLAlchemyError as error:
+            right = "an SQL script that runs, again and again (create table if not exists ...)"
+            raise BadInput(where, self._database.sentence(error), right) from None
+
+    async def commit(self, commit: Commit) -> None:
+        await self._written(_Job(rows(commit), commit.writes))
+
+    async def claim(self, pid: str) -> int:
+        return await self._written(_Job(claim=pid))
+
+    async def post(self, notes: Sequence[Note]) -> None:
+        await self._written(_Job({"note": noted(notes)}))
+
+    async def drop(self, hashes: Sequence[str]) -> None:
+        await self._written(_Job({"drop": [{"hash": key} for key in hashed(hashes)]}))
+
+    async def notes(self, pid: str) -> Sequence[Note]:
+        return await self._read(queries.waiting(pid), queries.as_note)
+
+    async def due(self, now: float, root: str = "", most: int = 1_000) -> Due:
+        pids = await self._read(queries.due(now, root, most), itemgetter(0))
+        (wake,) = await self._read(queries.next_wake(now, root), itemgetter(0))
+        return Due(pids, wake)
 
     async def pids(self) -> Sequence[str]:
-        return await self._read(select(journal.c.pid).distinct().order_by(journal.c.pid), lambda row: str(row.pid))
+        return await self._read(select(journal.c.pid).distinct().order_by(journal.c.pid), itemgetter(0))
 
-    async def records(self, pid: str) -> Sequence[Record]:
-        query = select(journal).where(journal.c.pid == pid).order_by(journal.c.seq)
-        return await self._read(query, _record)
+    async def records(
+        self, pid: str, after: int = -1, last: int | None = None, kind: RecordKind | None = None
+    ) -> Sequence[Record]:
+        return await self._read(queries.records(pid, after, last, kind), queries.as_record)
 
     async def contents(self, hashes: Sequence[str]) -> Mapping[str, bytes]:
-        # A row that was tampered with may name anything as a hash; nothing is stored under such a name.
-        keys = [bytes.fromhex(key) for key in hashes if HASH.fullmatch(key)]
+        keys = hashed(hashes)
         found: dict[str, bytes] = {}
         for start in range(0, len(keys), HASHES_A_QUERY):
             query = select(contents).where(contents.c.hash.in_(keys[start : start + HASHES_A_QUERY]))
             found.update(await self._read(query, lambda row: (row.hash.hex(), row.content)))
         return found
 
+    async def status(self, pid: str) -> Status | None:
+        return next(iter(await self._read(queries.statuses(pid), queries.as_status)), None)
+
     async def statuses(self) -> Sequence[Status]:
-        return await self._read(select(processes).order_by(processes.c.born, processes.c.pid), _status)
+        return await self._read(queries.statuses(), queries.as_status)
+
+    async def tree(self, root: str) -> Spent:
+        (total,) = await self._read(queries.tree(root), queries.as_sum)
+        return total
+
+    async def spent(self, owner: str, day: int) -> Spent:
+        return next(iter(await self._read(queries.used(owner, day), queries.as_spent)), Spent(owner, day))
+
+    async def memory(self, space: str, key: str) -> Memory | None:
+        return next(iter(await self._read(queries.memory(space, key), queries.as_memory)), None)
 
     async def close(self) -> None:
-        """Write what waits, end the thread, let go of the file. Calling it again does nothing."""
+        """Write what waits, end the thread, let go of the database. Calling it again does nothing."""
         self._closed = True
         await asyncio.to_thread(self._finish)
 
     def _finish(self) -> None:
         self._writer.shutdown()
-        self._engine.dispose()
+        if self._held is not None:
+            self._held.close()
+        self.engine.dispose()
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreError(f"{self._path}: the store is closed")
+            raise StoreError(f"{self._database.label}: the store is closed")
 
-    async def _read(self, query: Executable, convert: Callable[[Row[Any]], T]) -> list[T]:
+    async def _read(self, query: queries.Query, convert: Callable[[Row[Any]], T]) -> list[T]:
         self._check_open()
         return await asyncio.to_thread(self._select, query, convert)
 
-    def _select(self, query: Executable, convert: Callable[[Row[Any]], T]) -> list[T]:
+    def _select(self, query: queries.Query, convert: Callable[[Row[Any]], T]) -> list[T]:
         try:
-            with self._engine.connect() as connection:
+            with self.engine.connect() as connection:
                 return [convert(row) for row in connection.execute(query)]
         except (ValueError, TypeError, AttributeError):
-            raise JournalBroken(f"{self._path}: a row was changed into something that is not a row") from None
+            changed = "a row was changed into something that is not a row"
+            raise JournalBroken(f"{self._database.label}: {changed}") from None
         except SQLAlchemyError as error:
             raise self._told(error) from None
 
+    async def _written(self, job: _Job) -> int:
+        self._check_open()
+        self._pending.append(job)
+        self._writer.submit(self._drain)
+        return await asyncio.wrap_future(job.done)
+
     def _drain(self) -> None:
-        """Commit all that waits. Runs once for each append, and finds nothing if an earlier run took it along."""
-        writes: list[_Write] = []
+        """Commit all that waits. Runs once for each job, and finds nothing if an earlier run took it along."""
+        jobs: list[_Job] = []
         while self._pending:
-            write = self._pending.popleft()
-            if write.done.set_running_or_notify_cancel():
-                writes.append(write)
-        if writes:
-            self._settle(writes)
+            job = self._pending.popleft()
+            if job.done.set_running_or_notify_cancel():
+                jobs.append(job)
+        if jobs:
+            self._settle(jobs)
 
-    def _settle(self, writes: Sequence[_Write]) -> None:
+    def _settle(self, jobs: Sequence[_Job]) -> None:
         try:
-            self._commit(writes)
+            epochs = self._commit(jobs)
         except Exception as error:  # Whatever it is, it is for the caller: the thread has others to serve.
-            # A lock has already cost all of them their patience; each alone would wait as long again.
-            together = len(writes) == 1 or _code(error) == sqlite3.SQLITE_BUSY
-            for write in writes:
+            # What has cost all of them their patience would cost each alone as much again.
+            together = len(jobs) == 1 or self._database.hopeless(error)
+            for job in jobs:
                 if together:
-                    write.done.set_exception(self._told(error))
+                    job.done.set_exception(self._told(error))
                 else:
-                    self._settle([write])
+                    self._settle([job])
         else:
-            for write in writes:
-                write.done.set_result(None)
+            for job, epoch in zip(jobs, epochs, strict=True):
+                job.done.set_result(epoch)
 
-    def _commit(self, writes: Sequence[_Write]) -> None:
-        rows = [row for write in writes for row in write.rows]
-        kept = [content for write in writes for content in write.contents]
+    def _commit(self, jobs: Sequence[_Job]) -> Sequence[int]:
         if self._troubled:
-            # What was opened while the file was read-only, or just then gone, stays so; the cause may have ended.
-            self._engine.dispose()
+            # What was opened while the database was read-only, or just then gone, stays so; the cause may have ended.
+            self.engine.dispose()
             self._troubled = False
         try:
-            with self._engine.begin() as connection:
-                if rows:
-                    connection.exec_driver_sql(INSERT_ROW, rows)
-                if kept:
-                    connection.exec_driver_sql(INSERT_CONTENT, kept)
-                connection.exec_driver_sql(UPSERT_STATUS, [write.status for write in writes])
+            with self.engine.begin() as connection:
+                epochs = [self._claimed(connection, job.claim) if job.claim is not None else 0 for job in jobs]
+                for kind, order in KINDS.items():
+                    self._run(connection, kind, order, [row for job in jobs for row in job.rows.get(kind, ())])
+                for write in (write for job in jobs for write in job.writes):
+                    self._join(connection, write)
+            return epochs
         except IntegrityError as error:
-            raise (self._clash([(row["pid"], row["seq"]) for row in rows]) or error) from None
+            raise (self._clash(jobs) or self._refused(jobs, error)) from None
 
-    def _clash(self, keys: Sequence[tuple[str, int]]) -> StoreError | None:
-        """The error that names the first row that was there already, or stands twice in one append."""
-        query = select(journal.c.pid, journal.c.seq).where(tuple_(journal.c.pid, journal.c.seq).in_(keys))
-        with self._engine.connect() as connection:
-            there = {(row.pid, row.seq) for row in connection.execute(query)}
-        clashes = (key for n, key in enumerate(keys) if key in there or key in keys[:n])
-        return next((StoreError(f"process {pid}: row {seq} is already there") for pid, seq in clashes), None)
+    def _claimed(self, connection: Connection, pid: str) -> int:
+        epoch: int | None = connection.exec_driver_sql(self._statements["claim"], {"pid": pid}).scalar_one_or_none()
+        if epoch is None:
+            raise NotFound("pid", repr(pid), "a process of this store")
+        return epoch
+
+    def _run(self, connection: Connection, kind: str, order: Sequence[str], values: list[Values]) -> None:
+        if not values:
+            return
+        if order and len(values) > 1:
+            values.sort(key=itemgetter(*order))
+        done = connection.exec_driver_sql(self._statements[kind], values)
+        if kind in FENCED and done.rowcount != len(values):
+            raise self._fenced(connection, values)
+
+    def _fenced(self, connection: Connection, values: Iterable[Values]) -> Fenced:
+        """The error that names the first process that another has claimed."""
+        held = {row["pid"]: row["epoch"] for row in values}
+        query = select(processes.c.pid, processes.c.epoch).where(processes.c.pid.in_(held))
+        newest = {row.pid: row.epoch for row in connection.execute(query)}
+        pid = next((pid for pid, epoch in held.items() if newest.get(pid) != epoch), "")
+        return Fenced(f"process {pid}: another worker has taken it over")
+
+    def _join(self, connection: Connection, write: Write) -> None:
+        """Run a tool's statement. What is wrong with it is for the model to read, what is wrong with us is not."""
+        try:
+            done = connection.execute(text(write.sql), dict(write.values))
+        except SQLAlchemyError as error:
+            if not self._database.blames(error):
+                raise
+            raise ToolError(f"the database answered: {self._database.sentence(error)}") from None
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise ToolError(f"the database answered: {error}") from None
+        if done.returns_rows:
+            raise ToolError("the statement returns records; it has to change some")
+        if done.rowcount < 1:
+            raise ToolError("nothing was changed: no record fits")
+
+    def _clash(self, jobs: Sequence[_Job]) -> Exception | None:
+        """The error that names the first process or row that was there already, or stands twice in one commit."""
+        fresh = [row["pid"] for job in jobs for row in job.rows.get("process", ())]
+        keys = [(row["pid"], row["seq"]) for job in jobs for row in job.rows.get("row", ())]
+        with self.engine.connect() as connection:
+            query = select(processes.c.pid).where(processes.c.pid.in_(fresh))
+            known = {row.pid for row in connection.execute(query)}
+            rows = select(journal.c.pid, journal.c.seq).where(tuple_(journal.c.pid, journal.c.seq).in_(keys))
+            there = {(row.pid, row.seq) for row in connection.execute(rows)}
+        clashes = [f"process {pid} is already there" for pid in _clashing(fresh, known)]
+        clashes += [f"process {pid}: row {seq} is already there" for pid, seq in _clashing(keys, there)]
+        return StoreError(clashes[0]) if clashes else None
+
+    def _refused(self, jobs: Sequence[_Job], error: IntegrityError) -> Exception:
+        """The error of a constraint that the database checks at the end of a transaction: only tools have such."""
+        joined = any(job.writes for job in jobs)
+        return ToolError(f"the database answered: {self._database.sentence(error)}") if joined else error
 
     def _told(self, error: Exception) -> Exception:
-        """In one sentence, with the file, what the database could not do; any other error as it is."""
+        """In one sentence, with its name, what the database could not do; any other error as it is."""
         if not isinstance(error, SQLAlchemyError):
             return error
         self._troubled = True
-        return StoreError(f"{self._path}: {_sentence(error)}")
+        return StoreError(f"{self._database.label}: {self._database.sentence(error)}")
 
 
-def _row(record: Record) -> Values:
-    hashes = {"previous": bytes.fromhex(record.previous), "hash": bytes.fromhex(record.hash)}
-    return vars(record) | {"body": canonical(record.body).decode()} | hashes
+def _clashing(keys: Sequence[T], there: set[T]) -> Iterable[T]:
+    return (key for n, key in enumerate(keys) if key in there or key in keys[:n])
 
 
-def _record(row: Row[Any]) -> Record:
-    body = dict(json.loads(row.body))
-    return Record(row.pid, row.seq, row.kind, body, row.at, row.previous.hex(), row.hash.hex())
-
-
-def _status(row: Row[Any]) -> Status:
-    return Status(**row._asdict() | {"hash": row.hash.hex()})
-
-
-# What only SQLite knows.
-
-SYNCHRONOUS = {"power": "FULL", "crash": "NORMAL"}
-
-SENTENCES = {
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_IOERR: "the disk refused to read or write",
-    sqlite3.SQLITE_READONLY: "the file, one of those beside it (-wal, -shm) or the folder is read-only",
-    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened or made in its folder",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged",
-    sqlite3.SQLITE_NOTADB: "the file is not a database",
-    sqlite3.SQLITE_BUSY: "another program kept the file locked for too long",
-}
-
-
-def _url(target: str | Path) -> URL:
-    text = str(target)
+def _database(target: str | Path, durability: Durability, patience: float) -> Database:
+    """The kind of database that a path or a URL means; its module is imported only then."""
+    written = str(target)
+    url = None
     with suppress(ArgumentError):
-        url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
-        if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
-            return url
-    raise Unsupported("a store is a file of SQLite: its path, or sqlite:///path")
+        url = make_url(written) if "://" in written else URL.create("sqlite", database=written)
+    if url and url.drivername == "postgresql":
+        from kernos.drivers.store.postgres import Postgres
 
+        return Postgres(url, durability, patience)
+    if url and url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
+        from kernos.drivers.store.sqlite import Sqlite
 
-def _sqlite(url: URL, durability: Durability, patience: float) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": patience})
-
-    def connected(connection: sqlite3.Connection, _: object) -> None:
-        # Written in the file once and for all. SQLite does not wait here for another process at this same switch;
-        # any other trouble comes up again with the next statement.
-        with suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
-        # On macOS a plain fsync leaves data in the drive's cache; elsewhere this does nothing.
-        connection.execute(f"PRAGMA fullfsync = {durability == 'power'}")
-
-    event.listen(engine, "connect", connected)
-    return engine
-
-
-def _code(error: Exception) -> int:
-    """SQLite's code for what went wrong: the low byte; the rest only says where."""
-    code: int = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
-def _sentence(error: SQLAlchemyError) -> str:
-    return SENTENCES.get(_code(error), str(getattr(error, "orig", None) or "the database failed"))
+        return Sqlite(url, durability, patience)
+    raise Unsupported("a store is a file of SQLite (its path, or sqlite:///path) or a postgresql:// URL")

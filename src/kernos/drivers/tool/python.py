@@ -6,7 +6,10 @@
 
 The schema comes from the annotations, the descriptions from the docstring (its Args section included), what the kernel
 must know of effects and sources from the decorator and `source`. A function may be plain (it runs in a thread) or
-async. One with a parameter `key` gets the call's idempotency key, the same for every try of the same call.
+async. What may be done when a crash leaves it open whether a call happened, is declared too: a function with a
+parameter `key` gets the call's idempotency key, the same for every try, so that it may be tried again; `verify` names a
+function that looks up whether a call happened; one that is `idempotent`, or only reads, is called again; any other is
+in doubt.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import parse
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 
 from kernos.drivers.tool.schema import Checked
-from kernos.kernel.errors import BadInput, ToolError
+from kernos.kernel.errors import BadInput, ToolError, Uncertain
 from kernos.kernel.ports import ToolResult
 from kernos.kernel.types import EffectKind, Json, Parameter, SourceRule, ToolSpec, canonical
 
@@ -41,50 +45,84 @@ def source(
     return Parameter(rule, words, tuple(units), question or {})
 
 
+@dataclass(frozen=True)
+class Happened:
+    """What a look-up found: the call did happen, and returned this."""
+
+    value: Json = None
+
+
 class PythonTool(Checked):
     """A function as a tool; still callable as the function that it is."""
 
-    def __init__(self, function: Function, effects: Iterable[EffectKind], idempotent: bool) -> None:
+    def __init__(
+        self,
+        function: Function,
+        effects: Iterable[EffectKind],
+        idempotent: bool = False,
+        verify: Function | None = None,
+        timeout: float | None = None,
+    ) -> None:
         self.function = function
+        self._look_up = verify
         self._arguments = _model(function)
-        self._keyed = _KEY in inspect.signature(function).parameters
-        super().__init__(_spec(function, self._arguments, frozenset(effects), idempotent))
+        keyed = _KEY in inspect.signature(function).parameters
+        spec = _spec(function, self._arguments, frozenset(effects))
+        super().__init__(
+            replace(spec, idempotent=idempotent, keyed=keyed, verified=verify is not None, timeout=timeout)
+        )  # fmt: skip
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
     async def call(self, arguments: Mapping[str, Json], key: str) -> ToolResult:
         """Run the function. What it raises is told to the model as a failure."""
+        return _result(await self._run(self.function, arguments, key))
+
+    async def verify(self, arguments: Mapping[str, Json], key: str) -> ToolResult | None:
+        """Run the function that looks a call up; it returns `Happened`, or None if the call did not happen."""
+        if self._look_up is None:
+            return await super().verify(arguments, key)
+        found = await self._run(self._look_up, arguments, key)
+        if found is not None and not isinstance(found, Happened):
+            raise ToolError(f"the look-up returned {type(found).__name__}, not kernos.Happened or None")
+        return None if found is None else _result(found.value)
+
+    async def _run(self, function: Function, arguments: Mapping[str, Json], key: str) -> Any:
         try:
             model = self._arguments.model_validate(dict(arguments))
         except ValidationError as error:
             raise ToolError(str(error)) from None
         values = {str(field.alias): getattr(model, place) for place, field in self._arguments.model_fields.items()}
-        if self._keyed:
+        if _KEY in inspect.signature(function).parameters:
             values[_KEY] = key
-        if not inspect.iscoroutinefunction(self.function):
-            return await asyncio.to_thread(self._run, values)
+        if not inspect.iscoroutinefunction(function):
+            return await asyncio.to_thread(_called, function, values)
         with _told():
-            return _result(await self.function(**values))
+            return await function(**values)
 
-    def _run(self, values: Mapping[str, Any]) -> ToolResult:
-        """Run a plain function, in a thread: no StopIteration may leave it, as no future can hold one."""
-        with _told():
-            return _result(self.function(**values))
+
+def _called(function: Function, values: Mapping[str, Any]) -> Any:
+    """Call a plain function, in a thread: no StopIteration may leave it, as no future can hold one."""
+    with _told():
+        return function(**values)
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Foreign code: whatever it raises is its failure, and the model is told."""
+    """Foreign code: whatever it raises is its failure, and the model is told; unless it says that it does not know."""
     try:
         yield
+    except Uncertain:
+        raise
     except (Exception, SystemExit) as error:
         raise ToolError(f"{type(error).__name__}: {error}") from error
 
 
 def _result(value: Any) -> ToolResult:
-    result = _ANYTHING.dump_python(value, mode="json")
-    canonical(result)
+    with _told():
+        result = _ANYTHING.dump_python(value, mode="json")
+        canonical(result)
     return ToolResult(result)
 
 
@@ -92,10 +130,19 @@ def _result(value: Any) -> ToolResult:
 def tool(function: Function, /) -> PythonTool: ...
 @overload
 def tool(
-    *, effects: Iterable[EffectKind] = ("reads",), idempotent: bool = False
+    *,
+    effects: Iterable[EffectKind] = ("reads",),
+    idempotent: bool = False,
+    verify: Function | None = None,
+    timeout: float | None = None,
 ) -> Callable[[Function], PythonTool]: ...
 def tool(
-    function: Function | None = None, *, effects: Iterable[EffectKind] = ("reads",), idempotent: bool = False
+    function: Function | None = None,
+    *,
+    effects: Iterable[EffectKind] = ("reads",),
+    idempotent: bool = False,
+    verify: Function | None = None,
+    timeout: float | None = None,
 ) -> PythonTool | Callable[[Function], PythonTool]:
     """Make a typed function a tool.
 
@@ -103,10 +150,13 @@ def tool(
         function: given when the decorator is used without arguments.
         effects: what calling it does: reads, writes, sends, pays, destroys.
         idempotent: whether calling it twice does no more than calling it once.
+        verify: a function of the same parameters that tells whether a call happened: `Happened(what it returned)`, or
+            None if it did not. If it raises, nobody can tell, and a person is asked.
+        timeout: for how many seconds a call may take; None: for ever.
     """
     if function is not None:
-        return PythonTool(function, effects, idempotent)
-    return lambda decorated: PythonTool(decorated, effects, idempotent)
+        return PythonTool(function, effects, idempotent, verify, timeout)
+    return lambda decorated: PythonTool(decorated, effects, idempotent, verify, timeout)
 
 
 def _model(function: Function) -> type[BaseModel]:
@@ -126,7 +176,7 @@ def _model(function: Function) -> type[BaseModel]:
     return create_model(function.__name__, **fields)
 
 
-def _spec(function: Function, model: type[BaseModel], effects: frozenset[EffectKind], idempotent: bool) -> ToolSpec:
+def _spec(function: Function, model: type[BaseModel], effects: frozenset[EffectKind]) -> ToolSpec:
     manual = parse(inspect.getdoc(function) or "")
     if not manual.short_description:
         raise BadInput(f"tool {function.__name__}", "no docstring", "one that tells the model what it does")
@@ -140,4 +190,4 @@ def _spec(function: Function, model: type[BaseModel], effects: frozenset[EffectK
         for mark in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
             if isinstance(mark, Parameter):
                 rules[name] = mark
-    return ToolSpec(function.__name__, manual.short_description, schema, rules, effects, idempotent)
+    return ToolSpec(function.__name__, manual.short_description, schema, rules, effects)

@@ -7,6 +7,8 @@ from functools import cached_property
 
 from jsonschema import Draft202012Validator
 
+from kernos.kernel.errors import ToolError, Unsupported
+from kernos.kernel.ports import ToolResult
 from kernos.kernel.types import Json, ToolSpec
 
 
@@ -26,6 +28,18 @@ class Checked:
         said = [f"{'.'.join(map(str, fault.path)) or 'arguments'}: {fault.message}" for fault in faults]
         return "; ".join(said) or None
 
+    async def verify(self, arguments: Mapping[str, Json], key: str) -> ToolResult | None:
+        """Raises Unsupported: a backend that can look a call up says how."""
+        raise Unsupported(f"tool {self._spec.name}: it cannot look a call up")
+
     @cached_property
     def _validator(self) -> Draft202012Validator:
         return Draft202012Validator(dict(self._spec.schema))
+
+
+class Unserved(Checked):
+    """Something that a model may choose and that no driver serves: the employee makes a system call of it."""
+
+    async def call(self, arguments: Mapping[str, Json], key: str) -> ToolResult:
+        """Raises ToolError: a program has a method of its process for this."""
+        raise ToolError(f"{self._spec.name} is a system call, not a tool")

@@ -1,6 +1,6 @@
 """The `kernos` command: a table of commands, each loaded when it is called, and one way for errors to end.
 
-Exit codes: 0 done, 1 a journal does not hold (`audit verify`), 2 bad input or an error, 130 Ctrl-C.
+Exit codes: 0 done, 1 no (`audit verify`, `replay`, `wait`), 2 bad input or an error, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,17 +16,36 @@ import click
 from kernos.kernel.errors import KernosError
 from kernos.surfaces.cli.system import System
 
-COMMANDS = {
-    "init": ("folder", "Make a working company folder."),
-    "check": ("folder", "Validate a company folder: what is wrong, and where."),
-    "chat": ("work", "Talk with an employee."),
-    "run": ("work", "Give an employee one task, or run its program to the end."),
-    "resume": ("work", "Go on with a process from its journal."),
-    "ps": ("look", "List processes."),
-    "log": ("look", "Show what a process did, call by call."),
-    "audit": ("look", "Verify the journal's hash chains."),
-    "model": ("models", "List, pull and remove models."),
+SECTIONS = {
+    "Companies": {
+        "init": ("folder", "Make a working company folder."),
+        "check": ("folder", "Validate a company folder: what is wrong, and where."),
+        "model": ("models", "List, pull and remove models."),
+    },
+    "Work": {
+        "chat": ("talk", "Talk with an employee."),
+        "run": ("talk", "Give an employee one task, or run its program to the end."),
+        "resume": ("talk", "Go on with a process from its journal."),
+        "work": ("worker", "Give turns to every process of a folder until Ctrl-C."),
+    },
+    "Processes": {
+        "ps": ("look", "List processes as a tree."),
+        "log": ("look", "Show what a process did, call by call."),
+        "wait": ("look", "Wait until a process has exited."),
+        "tell": ("control", "Answer what a process asks, or send it a message."),
+        "doubts": ("doubts", "List and settle calls of which nobody knows whether they happened."),
+        "pause": ("control", "Let a process rest until it is resumed."),
+        "kill": ("control", "End a process and its children."),
+        "nice": ("control", "Give a process another priority."),
+        "fork": ("control", "Start a process that shares another's journal up to a row."),
+    },
+    "Journals": {
+        "replay": ("records", "Run a program against its journal: are its calls the same?"),
+        "audit": ("records", "Verify the journal's hash chains."),
+        "journal": ("records", "Move processes between journals, and drop what is old."),
+    },
 }
+COMMANDS = {name: place for section in SECTIONS.values() for name, place in section.items()}
 
 
 class _Lazy(click.Group):
@@ -43,8 +62,9 @@ class _Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line) for name, (_, line) in commands.items()], col_max=8)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS:
@@ -66,7 +86,8 @@ def cli() -> None:
     Examples:
       kernos model pull default            get the default model (1.1 GB)
       kernos init shop && kernos chat shop start a company and talk to its employee
-      kernos ps                            what ran here, and what it cost
+      kernos run shop "..." --detach       start a process in the background, for kernos work
+      kernos ps                            what runs here, why it waits, what it cost
       kernos log PID                       every call of a process, with its decision
     """
 

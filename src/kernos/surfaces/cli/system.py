@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from kernos.kernel.errors import KernosError
-from kernos.kernel.ports import Kernel, Ledger
-
 if TYPE_CHECKING:
+    from kernos.kernel.errors import KernosError
+    from kernos.kernel.ports import Desk, Dispatcher, Kernel, Ledger
     from kernos.userland.company.folder import Company
 
 
@@ -66,6 +65,21 @@ class System(Protocol):
     def company(self, place: Path) -> Company: ...
     def faults(self, place: Path) -> Sequence[KernosError]: ...
     def missing(self, place: Path) -> Sequence[str]: ...
-    async def kernel(self, place: Path) -> Kernel: ...
-    async def ledger(self, place: Path) -> Ledger: ...
+    async def kernel(self, place: Path, alone: bool = True) -> Kernel:
+        """A kernel on a place. `alone` locks the place: FolderBusy while another kernos is at work there. Without it
+        only `spawn`, `fork`, `replay`, `adopt` and `prune` may be called."""
+
+    def dispatcher(self, place: Path) -> Dispatcher:
+        """Who gives turns to the processes of a place. Open it before its kernel, which then gives it hints."""
+
+    def busy(self, place: Path) -> bool:
+        """Whether a kernos is at work on a place, as far as can be told from here."""
+
+    async def desk(self, place: Path) -> Desk:
+        """Where things are put to processes, whoever is at work on the place."""
+
+    async def ledger(self, place: Path, audit: bool = False) -> Ledger:
+        """The journal of a place, to be shown; with `audit` also to be checked, and what was signed of it: it then has
+        the key. Raises NotFound if nothing has ever run there."""
+
     def template(self, name: str) -> Path: ...

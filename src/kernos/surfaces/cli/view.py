@@ -1,89 +1,114 @@
-"""A turn as the person sees it: what the employee does in grey, what it says as it says it."""
+"""What a person sees of processes at work: what they do in grey, what one says as it says it."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import click
 
-from kernos.kernel.ports import Kernel
-from kernos.kernel.types import Event, Record, Status
+from kernos.kernel.ports import Question
+from kernos.kernel.types import Event, Json, Record
+from kernos.surfaces.cli.person import HOW
+from kernos.surfaces.cli.places import moment, span
 
 if TYPE_CHECKING:
     from rich.status import Status as Spinner
 
 
 class View:
-    """Prints the events of one process."""
+    """Prints the events of one process, and of others only what they say."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: str) -> None:
         from rich.console import Console
 
         self._console = Console(highlight=False)
         self._spinner: Spinner | None = None
+        self._pid = pid
         self._draft = ""
+        self._troubles: dict[str, str] = {}
 
-    async def turn(self, kernel: Kernel, pid: str) -> Status:
-        """Run the process until it waits or exits, showing what happens meanwhile."""
-        async with kernel.events(pid) as queue:
-            work = asyncio.ensure_future(kernel.tick(pid))
-            try:
-                self._busy("…")
-                while not (work.done() and queue.empty()):
-                    news = asyncio.ensure_future(queue.get())
-                    await asyncio.wait({work, news}, return_when=asyncio.FIRST_COMPLETED)
-                    if news.done():
-                        self._show(news.result())
-                    else:
-                        news.cancel()
-                return await work
-            finally:
-                self._idle()
-                if not work.done():
-                    work.cancel()
-                    await asyncio.wait({work})
-
-    def question(self, text: str) -> None:
-        """The process asks its owner something."""
-        click.secho(f"? {text}", fg="yellow")
-
-    def heard(self, line: str) -> None:
-        """The person said something; nothing to show, the terminal has it."""
-
-    def _show(self, event: Event) -> None:
-        if event.kind == "draft":
-            self._idle()
+    def event(self, event: Event) -> None:
+        """Something has happened in a turn."""
+        if event.pid != self._pid:
+            self._other(event)
+        elif event.kind == "draft":
+            self.idle()
             self._draft += event.text
             click.echo(event.text, nl=False)
         elif event.kind == "redraft":
-            self._end_draft()
-            click.secho("  · the engine died; asking it again", dim=True)
-            self._busy("…")
+            self.note("the engine died; asking it again")
         elif event.record is not None:
             self._record(event.record)
 
+    def question(self, question: Question) -> None:
+        """Somebody is asked something."""
+        self.idle()
+        self._end_draft()
+        whose = "" if question.pid == self._pid else f"{question.pid}: "
+        click.secho(f"? {whose}{question.text}", fg="yellow")
+        for evidence in question.evidence:
+            click.secho(f"  {evidence}", fg="yellow")
+        if question.kind in HOW:
+            click.secho(f"  ({HOW[question.kind]})", dim=True)
+
+    def trouble(self, pid: str, error: Exception) -> None:
+        """A turn of another process has failed; it is tried again. Said once."""
+        if self._troubles.get(pid) != str(error):
+            self._troubles[pid] = str(error)
+            self.note(f"{pid or 'the journal'}: {error}; it is tried again", fg="red")
+
+    def note(self, text: str, fg: str | None = None) -> None:
+        """A line in grey."""
+        self.idle()
+        self._end_draft()
+        click.secho(f"  · {text}", dim=fg is None, fg=fg)
+
+    def busy(self) -> None:
+        """Show that something is going on."""
+        if self._console.is_terminal and self._spinner is None and not self._draft:
+            self._spinner = self._console.status("[dim]…[/dim]", spinner="dots")
+            self._spinner.start()
+
+    def idle(self) -> None:
+        """Show no more that something is going on."""
+        if self._spinner is not None:
+            self._spinner.stop()
+            self._spinner = None
+
+    def _other(self, event: Event) -> None:
+        body = event.record.body if event.record is not None and event.record.kind == "intent" else {}
+        if body.get("call") == "send" and "to" not in body and body["verdict"]["is"] != "deny":
+            self.idle()
+            self._end_draft()
+            click.secho(f"{event.pid}: {body['text']}", fg="cyan")
+
     def _record(self, record: Record) -> None:
         body = record.body
-        match record.kind, body.get("call"):
-            case "intent", "generate":
-                self._busy("thinking")
-            case "intent", "invoke":
-                said = {"allow": "allowed", "ask": "waits for approval"}
-                self._note(f"{body['tool']}: {said.get(body['verdict']['is'], body['verdict'].get('reason'))}")
-            case "intent", "send" if body["verdict"]["is"] != "deny":
-                self._say(body["text"])
-            case "intent", "send":
-                self._note(f"not said: {body['verdict']['reason']}")
+        match record.kind:
+            case "intent" if body["call"] == "send" and body["verdict"]["is"] != "deny":
+                self._say(body)
+            case "intent":
+                if told := _intended(body):
+                    self.note(told)
+            case "outcome" if body["call"] == "spawn" and "child" in body:
+                self.note(f"process {body['child']} was started")
+            case "child":
+                self.note(f"process {body['child']} has ended: {body['how']}")
+            case "signal" if body["signal"] in ("pause", "kill"):
+                self.note({"pause": "paused", "kill": "killed"}[body["signal"]] + f" by {body['by']}")
+            case "late":
+                self.note("a worker that had lost the process has reported what came of the call")
 
-    def _say(self, text: str) -> None:
+    def _say(self, body: Json) -> None:
         """What the employee says; its draft may be on the screen already."""
-        self._idle()
-        if self._draft.strip() == text.strip() and text:
+        self.idle()
+        if "to" in body:
+            self.note(f"to process {body['to']}: {body['text']}")
+        elif self._draft.strip() == body["text"].strip() and body["text"]:
             click.echo()
         else:
             self._end_draft()
-            click.secho(text, fg="cyan")
+            click.secho(body["text"], fg="cyan")
         self._draft = ""
 
     def _end_draft(self) -> None:
@@ -91,17 +116,15 @@ class View:
             click.echo()
         self._draft = ""
 
-    def _note(self, text: str) -> None:
-        self._idle()
-        self._end_draft()
-        click.secho(f"  · {text}", dim=True)
 
-    def _busy(self, what: str) -> None:
-        if self._console.is_terminal and self._spinner is None:
-            self._spinner = self._console.status(f"[dim]{what}[/dim]", spinner="dots")
-            self._spinner.start()
-
-    def _idle(self) -> None:
-        if self._spinner is not None:
-            self._spinner.stop()
-            self._spinner = None
+def _intended(body: Json) -> str:
+    """A call that begins, in a few words; empty for one that shows by itself."""
+    verdict, call = body["verdict"], body["call"]
+    if call == "invoke":
+        said = {"allow": "allowed", "ask": "waits for approval"}
+        return f"{body['tool']}: {said.get(verdict['is'], verdict.get('reason'))}"
+    if verdict["is"] == "deny":
+        return f"not said: {verdict['reason']}" if call == "send" else f"{call}: {verdict['reason']}"
+    if call == "sleep":
+        return f"sleeps {span(body['seconds'])}, until {moment(body['until'])}"
+    return f"waits for process {body['pid']}" if call == "wait" else ""

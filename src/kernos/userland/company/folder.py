@@ -11,7 +11,7 @@ from kernos.kernel.types import Parameter as Rule
 from kernos.userland.company import sidecar
 from kernos.userland.company.markdown import Agent, Reader, Skill, Task
 from kernos.userland.company.problems import Problem, nearest
-from kernos.userland.company.sidecar import Employee, Sidecar, SqlTool
+from kernos.userland.company.sidecar import Employee, JournalTool, Sidecar, SqlTool
 
 SKILL_TOOLS = ("load_skill", "read_skill_resource")
 """Tools that every employee with skills has: they only read its own skills."""
@@ -64,28 +64,67 @@ def _references(agents: Mapping[str, Agent], car: Sidecar) -> Iterator[Problem]:
         at = f"{sidecar.FILE}: employees.{slug}"
         if slug not in agents:
             yield Problem(at, "no such agent", nearest(slug, agents, "the name of a folder under agents/"))
-        if employee.engine and employee.engine not in car.engines:
-            right = nearest(employee.engine, car.engines, "a table under [engines]")
-            yield Problem(f"{at}.engine", repr(employee.engine), right)
-        for tool in employee.tools:
-            if tool not in car.tools:
-                yield Problem(f"{at}.tools", repr(tool), nearest(tool, car.tools, "a table under [tools]"))
-        for tool in set(employee.ask) - set(employee.tools):
-            yield Problem(f"{at}.ask", repr(tool), nearest(tool, employee.tools, "one of its tools"))
+        yield from _employee(at, employee, agents, car)
+        yield from _limits(f"{at}.limits", employee)
+    yield from _tools(car)
+    if car.journal.dispatcher == "procrastinate" and not car.journal.url:
+        right = "a PostgreSQL database in journal.url: workers meet there"
+        yield Problem(f"{sidecar.FILE}: journal.dispatcher", "'procrastinate' without a url", right)
+
+
+def _employee(at: str, employee: Employee, agents: Mapping[str, Agent], car: Sidecar) -> Iterator[Problem]:
+    if employee.engine and employee.engine not in car.engines:
+        right = nearest(employee.engine, car.engines, "a table under [engines]")
+        yield Problem(f"{at}.engine", repr(employee.engine), right)
+    for tool in employee.tools:
+        if tool not in car.tools:
+            yield Problem(f"{at}.tools", repr(tool), nearest(tool, car.tools, "a table under [tools]"))
+    for tool in set(employee.ask) - set(employee.tools):
+        yield Problem(f"{at}.ask", repr(tool), nearest(tool, employee.tools, "one of its tools"))
+    for other in employee.spawns:
+        if other not in agents:
+            yield Problem(f"{at}.spawns", repr(other), nearest(other, agents, "an agent of this company"))
+
+
+def _tools(car: Sidecar) -> Iterator[Problem]:
     for name, declared in car.tools.items():
+        at = f"{sidecar.FILE}: tools.{name}"
         if isinstance(declared, SqlTool):
-            yield from _sql(f"{sidecar.FILE}: tools.{name}", declared, car)
+            if declared.data not in car.data:
+                right = nearest(declared.data, car.data, "a table under [data]")
+                yield Problem(f"{at}.data", repr(declared.data), right)
+            yield from _sql(at, "query", declared.query, declared.parameters, car)
+        elif isinstance(declared, JournalTool):
+            if not car.journal.tables:
+                yield Problem(f"{at}", "no tables to write to", "a script in journal.tables that makes them")
+            yield from _sql(at, "statement", declared.statement, declared.parameters, car, ("key",))
 
 
-def _sql(at: str, tool: SqlTool, car: Sidecar) -> Iterator[Problem]:
-    if tool.data not in car.data:
-        yield Problem(f"{at}.data", repr(tool.data), nearest(tool.data, car.data, "a table under [data]"))
-    for name, parameter in tool.parameters.items():
+def _limits(at: str, employee: Employee) -> Iterator[Problem]:
+    known = [*(name for name in sidecar.Limits.model_fields if name not in ("tools", "tree", "soft"))]
+    sums = [f"{table}.{name}" for table in ("tree", "day") for name in sidecar.Sums.model_fields]
+    counted = [f"tools.{name}" for name in employee.limits.tools]
+    for name in employee.limits.soft:
+        if name not in (*known, *sums, *counted):
+            yield Problem(f"{at}.soft", repr(name), nearest(name, [*known, *sums, *counted], "the name of a limit"))
+    for name in set(employee.limits.tools) - set(employee.tools):
+        yield Problem(f"{at}.tools", repr(name), nearest(name, employee.tools, "one of its tools"))
+
+
+def _sql(
+    at: str,
+    field: str,
+    text: str,
+    parameters: Mapping[str, sidecar.Parameter],
+    car: Sidecar,
+    more: tuple[str, ...] = (),
+) -> Iterator[Problem]:
+    for name, parameter in parameters.items():
         yield from _parameter(f"{at}.parameters.{name}", parameter, car)
-        if not re.search(rf":{re.escape(name)}\b", tool.query):
-            yield Problem(f"{at}.query", f"no :{name}", "every parameter in the query")
-    for name in set(re.findall(r"(?<!:):([a-zA-Z_]\w*)", tool.query)) - set(tool.parameters):
-        yield Problem(f"{at}.query", f":{name}", nearest(name, tool.parameters, "a parameter of the tool"))
+        if not re.search(rf":{re.escape(name)}\b", text):
+            yield Problem(f"{at}.{field}", f"no :{name}", f"every parameter in the {field}")
+    for name in set(re.findall(r"(?<!:):([a-zA-Z_]\w*)", text)) - {*parameters, *more}:
+        yield Problem(f"{at}.{field}", f":{name}", nearest(name, parameters, "a parameter of the tool"))
 
 
 def _parameter(at: str, parameter: sidecar.Parameter, car: Sidecar) -> Iterator[Problem]:
@@ -134,8 +173,8 @@ def instructions(agent: Agent, company: Company) -> str:
     return "\n\n".join(parts)
 
 
-def sql_spec(name: str, tool: SqlTool, vocabulary: Mapping[str, Mapping[str, list[str]]]) -> ToolSpec:
-    """The kernel's view of a tool that the side-car declares as a query."""
+def sql_spec(name: str, tool: SqlTool | JournalTool, vocabulary: Mapping[str, Mapping[str, list[str]]]) -> ToolSpec:
+    """The kernel's view of a tool that the side-car declares as a query or a statement."""
     properties: dict[str, Json] = {}
     rules: dict[str, Rule] = {}
     for key, parameter in tool.parameters.items():
@@ -149,6 +188,8 @@ def sql_spec(name: str, tool: SqlTool, vocabulary: Mapping[str, Mapping[str, lis
         "required": [key for key, parameter in tool.parameters.items() if not parameter.optional],
         "additionalProperties": False,
     }
+    if isinstance(tool, JournalTool):
+        return ToolSpec(name, tool.description, schema, rules, frozenset(tool.effects), joins=True)
     return ToolSpec(name, tool.description, schema, rules, frozenset({"reads"}), True)
 
 

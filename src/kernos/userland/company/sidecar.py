@@ -29,10 +29,29 @@ class Section(BaseModel):
 
 
 class JournalSection(Section):
-    """Where the journal is kept. `power` survives a power cut, `crash` only the death of Kernos, and is faster."""
+    """Where the journal is kept, and what vouches for it. `power` survives a power cut, `crash` only the death of
+    Kernos, and is faster. A key or anchors that the database's owner must not reach belong in a place of their own."""
 
     path: str = Field(".kernos/journal.db", description="the SQLite file, from the folder")
+    url: str = Field("", description="a PostgreSQL database instead: postgresql://user@host/name; $NAME is a variable")
     durability: Literal["power", "crash"] = Field("power", description="what a written row survives")
+    dispatcher: Literal["local", "procrastinate"] = Field(
+        "local", description="who gives processes their turns: one kernos, or many workers on one PostgreSQL"
+    )
+    key: str = Field("", description="the file of the chain's key; empty: journal.key in ~/.config/kernos")
+    anchors: str = Field(".kernos/anchors.jsonl", description="the file that signed heads are appended to; empty: none")
+    anchor_key: str = Field("", description="the file of the key that signs; empty: anchor.key in ~/.config/kernos")
+    tables: str = Field(
+        "", description="an SQL script of tables of your own in the journal's database; run at each start"
+    )
+
+
+class Price(Section):
+    """What an engine costs, in any one currency, for a million tokens."""
+
+    prompt: float = Field(0.0, ge=0, strict=False, description="tokens that it has to read")
+    cached: float = Field(0.0, ge=0, strict=False, description="tokens that it has read before")
+    completion: float = Field(0.0, ge=0, strict=False, description="tokens that it writes")
 
 
 class EmbeddedEngine(Section):
@@ -44,6 +63,7 @@ class EmbeddedEngine(Section):
     slots: int = Field(1, ge=1, description="calls decoded at once")
     threads: int = Field(0, ge=0, description="CPU threads; 0: one for each core")
     port: int = Field(0, ge=0, le=65535, description="a fixed loopback port; 0: any free one")
+    price: Price = Price()
 
 
 class OpenAIEngine(Section):
@@ -56,6 +76,7 @@ class OpenAIEngine(Section):
     calls: Literal["auto", "native", "grammar"] = Field("auto", description="how tools are used")
     context: int = Field(8192, ge=512, description="tokens of context")
     slots: int = Field(4, ge=1, description="calls at once")
+    price: Price = Price()
 
 
 class ScriptedEngine(Section):
@@ -64,6 +85,7 @@ class ScriptedEngine(Section):
     driver: Literal["scripted"]
     script: str = Field(description='a JSON list of {"name": ..., "arguments": {...}}, from the folder')
     context: int = Field(8192, ge=512, description="tokens of context")
+    price: Price = Price()
 
 
 Engine = Annotated[EmbeddedEngine | OpenAIEngine | ScriptedEngine, Field(discriminator="driver")]
@@ -118,7 +140,18 @@ class PythonTool(Section):
     function: str = Field(description="file.py:name, from the folder")
 
 
-Tool = Annotated[SqlTool | PythonTool, Field(discriminator="driver")]
+class JournalTool(Section):
+    """A statement that writes to a table of yours in the journal's own database (`journal.tables`). It happens in the
+    transaction that records it: exactly once, whatever crashes."""
+
+    driver: Literal["journal"]
+    description: str = Field(description="what the tool does, for the model")
+    statement: str = Field(description="one insert, update or delete with :name for each parameter; :key is the call's")
+    parameters: dict[str, Parameter] = {}
+    effects: list[Literal["writes", "sends", "pays", "destroys"]] = Field(["writes"], description="what it does")
+
+
+Tool = Annotated[SqlTool | PythonTool | JournalTool, Field(discriminator="driver")]
 
 
 class Claim(Section):
@@ -138,12 +171,28 @@ class Claim(Section):
         return pattern
 
 
+class Sums(Section):
+    """Bounds of what several processes use together; left out: none."""
+
+    tokens: int | None = Field(None, ge=1, description="prompt and completion")
+    calls: int | None = Field(None, ge=1, description="system calls")
+    seconds: float | None = Field(None, gt=0, strict=False, description="time in engines and tools")
+    money: float | None = Field(None, gt=0, strict=False, description="by the engines' prices")
+
+
 class Limits(Section):
-    """What one process may use in its life."""
+    """What one process may use in its life, `tree` what it and all its descendants may use together."""
 
     tokens: int = Field(200_000, ge=1, description="prompt and completion")
     calls: int = Field(2_000, ge=1, description="system calls")
     seconds: float = Field(3_600.0, gt=0, strict=False, description="time in engines and tools")
+    money: float | None = Field(None, gt=0, strict=False, description="by the engine's price")
+    wall: float | None = Field(None, gt=0, strict=False, description="seconds since its birth, waiting included")
+    children: int = Field(16, ge=0, description="processes that it may start")
+    depth: int = Field(4, ge=0, description="generations below the first process of its tree")
+    tools: dict[str, int] = Field({}, description="calls of single tools")
+    tree: Sums = Sums()
+    soft: list[str] = Field([], description="limits at which a person is asked for as much again")
 
 
 class Employee(Section):
@@ -153,6 +202,10 @@ class Employee(Section):
     program: str = Field("", description="file.py:name of a @kernos.program; empty: the employee loop")
     tools: list[str] = Field([], description="tables under [tools] that it may call")
     ask: list[str] = Field([], description="those of its tools that a person must agree to, call by call")
+    spawns: list[str] = Field([], description="employees of whom it may start processes")
+    calls: list[Literal["ask", "spawn", "wait", "sleep", "remember", "recall"]] = Field(
+        [], description="system calls that its model may choose like tools"
+    )
     claims: list[Claim] = []
     limits: Limits = Limits()
 
@@ -174,6 +227,7 @@ class Sidecar(Section):
     vocabulary: dict[str, dict[str, list[str]]] = Field({}, description="value = words for it, in any language")
     tools: dict[str, Tool] = {}
     employees: dict[str, Employee] = {}
+    day: Sums = Field(Sums(), description="what all processes of one owner may use in a day (UTC)")
     networks: Networks = Networks()
 
 
@@ -240,7 +294,7 @@ def _problem(fault: dict[str, Json], raw: Json) -> Problem:
     return Problem(where, found, str(fault["msg"]).removeprefix("Input should be "))
 
 
-_DRIVERS = {"engines": ("embedded", "openai", "scripted"), "tools": ("sql", "python")}
+_DRIVERS = {"engines": ("embedded", "openai", "scripted"), "tools": ("sql", "python", "journal")}
 
 
 def _shown(value: Json) -> str:
@@ -263,27 +317,31 @@ def _fields(path: Sequence[str | int], raw: Json) -> Iterator[str]:
     """The keys that may stand at a place."""
     tables: dict[str, dict[str, type[Section]]] = {
         "engines": {"embedded": EmbeddedEngine, "openai": OpenAIEngine, "scripted": ScriptedEngine},
-        "tools": {"sql": SqlTool, "python": PythonTool},
+        "tools": {"sql": SqlTool, "python": PythonTool, "journal": JournalTool},
     }
-    model: type[Section]
     match list(path):
-        case []:
-            model = Sidecar
         case [("engines" | "tools") as table, str(name)]:
             kinds = tables[table]
             model = kinds.get(raw[table][name].get("driver", "embedded"), next(iter(kinds.values())))
-        case ["tools", _, "parameters", _]:
-            model = Parameter
-        case ["employees", _, "limits"]:
-            model = Limits
-        case ["employees", _, "claims", _]:
-            model = Claim
-        case ["employees", _]:
-            model = Employee
-        case ["data", _]:
-            model = Data
-        case [("journal" | "networks") as table]:
-            model = JournalSection if table == "journal" else Networks
+            yield from model.model_fields
         case _:
-            return
-    yield from model.model_fields
+            place = [str(part) if part in _NAMED else "*" for part in path]
+            section = _SECTIONS.get(".".join(place))
+            yield from section.model_fields if section else ()
+
+
+_SECTIONS: dict[str, type[Section]] = {
+    "": Sidecar,
+    "journal": JournalSection,
+    "networks": Networks,
+    "day": Sums,
+    "data.*": Data,
+    "engines.*.price": Price,
+    "tools.*.parameters.*": Parameter,
+    "employees.*": Employee,
+    "employees.*.claims.*": Claim,
+    "employees.*.limits": Limits,
+    "employees.*.limits.tree": Sums,
+}
+"""The tables that have one form, by their place; a star is a name of the file's own."""
+_NAMED = {part for place in _SECTIONS for part in place.split(".")} - {"*"}

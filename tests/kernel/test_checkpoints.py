@@ -220,7 +220,7 @@ async def test_limits_used_priority_and_answers_are_kept() -> None:
         await process.receive()
         await process.checkpoint()
 
-    station = runs(program, limits=Limits(calls=3, soft=frozenset({"calls"})))
+    station = runs(program, limits=Limits(calls=5, soft=frozenset({"calls"})))
     async with House(station) as house:
         kernel, pid = await house.start()
         await kernel.signal(pid, "nice", "ada", 4)
@@ -230,7 +230,7 @@ async def test_limits_used_priority_and_answers_are_kept() -> None:
         kernel = house.boot()
         await kernel.answer(pid, Answer("ada"))
         status = await kernel.tick(pid)
-        assert (status.why, status.calls, status.priority) == ("message", 4, 4)
+        assert (status.why, status.calls, status.priority) == ("message", 7, 4)
         assert await kernel.check(pid) == []
         assert (await house.boot().tick(pid)) == status
 

@@ -79,7 +79,6 @@ class Model:
     paused: bool = False
     how: str = ""
     calls: int = 0
-    kept: int = 0
     tokens: int = 0
     children: dict[str, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
@@ -155,7 +154,7 @@ class Reference:
         if me.word == "end":
             self.exit(pid, me, "done")
         elif me.word == "keep":
-            me.kept += 1
+            me.calls += 1
         elif me.children or me.word not in ("wait", "tell"):
             me.calls += 1
             self.call(pid, me, births, doubtful)
@@ -360,7 +359,7 @@ class Machine(RuleBasedStateMachine):
         assert (status.phase, "" if me.paused else status.why) == me.stands
         assert (status.calls, status.tokens, status.parent) == (me.calls, me.tokens, me.parent)
         assert [number for number in dict.fromkeys(self.acted) if number in me.done] == me.done
-        assert self.run(self.workers[0].replay(status.pid)) == me.calls + me.kept
+        assert self.run(self.workers[0].replay(status.pid)) == me.calls
 
     @invariant()
     def is_sound(self) -> None:

@@ -125,7 +125,7 @@ async def test_what_a_process_has_used_is_counted_from_its_rows() -> None:
         status = await kernel.tick(pid)
         rows = await house.rows(pid)
         costs = [row.body["cost"] for row in rows if "cost" in row.body]
-        assert status.calls == sum(row.kind == "intent" for row in rows) == 6
+        assert status.calls == sum(row.kind in ("intent", "checkpoint") for row in rows) == 7
         assert status.tokens == sum(cost.get("prompt", 0) + cost.get("completion", 0) for cost in costs) > 0
         assert status.seconds == pytest.approx(sum(cost.get("seconds", 0.0) for cost in costs))
         assert status.seconds > 0

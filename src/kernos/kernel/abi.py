@@ -184,7 +184,7 @@ TABLE: tuple[Call, ...] = (
     Call(10, "sleep", Sleep, "None", "-", "none", (LimitExceeded,)),
     Call(11, "remember", Remember, "None", "-", "none", (LimitExceeded,)),
     Call(12, "recall", Recall, "Recalled", "-", "read", (LimitExceeded,)),
-    Call(13, "checkpoint", Checkpoint, "-", "-", "none", ()),
+    Call(13, "checkpoint", Checkpoint, "-", "-", "none", (LimitExceeded,)),
 )
 
 _BY_REQUEST = {call.request: call for call in TABLE}

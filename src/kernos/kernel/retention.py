@@ -23,11 +23,11 @@ async def prune(journal: Journal, clock: Clock, before: float) -> int:
         return 0
     kept: set[str] = set()
     for status in statuses:
-        if status.pid not in ended:
-            kept |= await reached(await journal.rows(status.pid), journal)
+        rows = await journal.rows(status.pid)
+        kept |= await (_remembered(rows, journal) if status.pid in ended else reached(rows, journal))
     for pid in ended:
         rows = await journal.rows(pid)
-        dropped = await reached(rows, journal) - kept - await _remembered(rows, journal)
+        dropped = await reached(rows, journal) - kept
         if not any(row.kind == "prune" for row in rows):
             await amend(pid, Entry("prune", {}), journal, clock)
         await journal.store.drop(sorted(dropped))

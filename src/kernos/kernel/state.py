@@ -170,7 +170,7 @@ def _limit(state: State, record: Record) -> Changes:
 
 
 def _checkpoint(state: State, record: Record) -> Changes:
-    return {"phase": "running", "why": "", "checkpoint": record.seq}
+    return {"phase": "running", "why": "", "checkpoint": record.seq, "usage": state.usage.plus(calls=1)}
 
 
 def _exit(state: State, record: Record) -> Changes:

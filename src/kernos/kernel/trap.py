@@ -103,10 +103,10 @@ class Trap:
             if past.begun and process.due is None:
                 await self._doubtful(process, request, past)
         if process.open is None:
-            if isinstance(request, Checkpoint):
-                return await self._checkpoint(process, request)
             if not await self._within(process, request):
                 return WAITING
+            if isinstance(request, Checkpoint):
+                return await self._checkpoint(process, request)
             done = await self._begin(process, request)
             if done is not None:
                 return to_reply(done)

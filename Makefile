@@ -22,7 +22,7 @@ demo: setup
 	 done; fi
 
 test: setup
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup
 	@scripts/check

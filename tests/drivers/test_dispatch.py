@@ -324,6 +324,31 @@ async def test_a_store_that_was_away_finds_the_outcome_that_it_missed() -> None:
         assert [row.kind for row in await house.rows(pid)].count("doubt") == 0
 
 
+@pytest.mark.parametrize("still", [True, False], ids=["its own", "another's"])
+async def test_a_turn_is_not_over_when_the_store_fails_but_when_the_process_is_anothers(still: bool) -> None:
+    effect, told, asked = Effect(idempotent=False), Told(), asyncio.Queue[None]()
+    store = Away(MemoryStore())
+
+    async def has_it() -> bool:
+        asked.put_nowait(None)
+        return still
+
+    async with effect.house(store) as house, asyncio.timeout(SOON):
+        kernel, pid = await house.start()
+        await kernel.deliver(pid, "it")
+        turn = asyncio.create_task(Turns(told).give(kernel, pid, has_it))
+        await effect.begun.get()
+        store.away = True
+        effect.go.set()
+        await asked.get()
+        if still:
+            await asked.get()
+        store.away = False
+        await turn
+        assert told.qsize() == 1 + still
+        assert ((await house.rows(pid))[-1].kind == "exit") == still
+
+
 async def test_a_broken_journal_holds_no_place() -> None:
     class Broken(Wrapped):
         pid = ""
@@ -514,7 +539,7 @@ async def test_workers_that_start_together_share_the_turns_and_leave_nothing_beh
         for n in range(30):
             await here.spawn(CLERK, "ada", str(n))
         async with serving(worker(house), here), serving(worker(house), there):
-            while {status.phase for status in await house.store.statuses()} != {"exited"} or await left(url):
+            while await left(url) or {status.phase for status in await house.store.statuses()} != {"exited"}:
                 pass
         assert Counter(effect.ended) == Counter(map(str, range(30))), "each once, by whomever"
         assert await house.faults() == []

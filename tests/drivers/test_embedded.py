@@ -26,6 +26,7 @@ from kernos.drivers.store.memory import MemoryStore
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import EngineDied, EngineError, ModelMissing
 from kernos.kernel.grants import Station
+from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
 from kernos.kernel.types import Json, Message
 from kernos.userland.lib import Process
@@ -190,7 +191,7 @@ async def test_a_kernel_tries_again_by_itself_and_records_the_reply_once(smollm:
         await process.send(generation.action.text)
 
     store, local = MemoryStore(), EmbeddedEngine(lambda: smollm, context=1024, threads=1)
-    station = Station("teller", "chat", lambda: chat(Process()), "local")
+    station = Station("teller", "chat", lambda snapshot: chat(Process(snapshot)), "local")
     kernel = Kernel(store, SystemClock(), {"teller": station}, {"local": local}, {})
     try:
         pid = await kernel.spawn("teller", owner="ada")
@@ -202,7 +203,7 @@ async def test_a_kernel_tries_again_by_itself_and_records_the_reply_once(smollm:
             kill(local)
             assert (await turn).why == "done"
             seen = [events.get_nowait() for _ in range(events.qsize())]
-        records = await Ledger(store).records(pid)
+        records = await Ledger(Journal(store)).records(pid)
     finally:
         await kernel.close()
     outcomes = [record.body for record in records if record.kind == "outcome" and record.body["call"] == "generate"]

@@ -214,14 +214,16 @@ def stations() -> dict[str, Station]:
 
 
 class Driver:
-    """The person and the dispatcher of one tree, in one."""
+    """The person and the dispatcher of one tree, in one. Made once, before the forks: making it takes most of the time
+    of a short life."""
 
-    def __init__(self, url: str, book: Path, points: Points) -> None:
-        self.book, self.clock = book, Ahead()
+    def __init__(self, url: str, book: Path) -> None:
+        self.book, self.clock, self.points = book, Ahead(), Points(0)
         self.store = SqlStore.open(url, "crash")
+        self.store.engine.dispose()
         self.kernel = Kernel(
-            Deadly(self.store, points), self.clock, stations(), {"echo": ScriptedEngine(lambda prompt: say("hm"))},
-            tools(book, points), key=KEY,
+            Deadly(self.store, self.points), self.clock, stations(),
+            {"echo": ScriptedEngine(lambda prompt: say("hm"))}, tools(book, self.points), key=KEY,
         )  # fmt: skip
         self.ledger = Ledger(Journal(self.store, KEY))
 
@@ -239,26 +241,31 @@ class Driver:
 
     async def _answered(self, root: str) -> bool:
         """Say what one of the tree asks; of an effect in doubt what the book says."""
-        for status in await self.ledger.statuses():
-            question = await self.kernel.question(status.pid) if status.root == root else None
+        for pid in await self._tree(root):
+            question = await self.kernel.question(pid)
             if question is None:
                 continue
             answer = Answer(OWNER, text="well")
             if question.kind == "doubt":
-                doubt = next(row for row in await self.ledger.records(status.pid) if row.seq == question.seq)
-                rows = await self.ledger.records(status.pid)
+                rows = await self.ledger.records(pid)
+                doubt = next(row for row in rows if row.seq == question.seq)
                 intent = next(row.body for row in rows if row.seq == doubt.body["call"])
                 what = intent["arguments"]["what"]
                 done = [intent["tool"], what, ""] in lines(self.book)
                 answer = Answer(OWNER, settled="happened" if done else "not", value=what if done else None)
-            await self.kernel.answer(status.pid, answer)
+            await self.kernel.answer(pid, answer)
             return True
         return False
+
+    async def _tree(self, root: str) -> list[str]:
+        """A process and its children, without a look at all the others that the database has by then."""
+        rows = await self.store.records(root)
+        return [root, *(row.body["child"] for row in rows if row.kind == "outcome" and row.body["call"] == "spawn")]
 
     async def report(self, root: str) -> Json:
         """What came of the tree."""
         last = (await self.ledger.records(root))[-1]
-        tree = [status.pid for status in await self.ledger.statuses() if status.root == root]
+        tree = await self._tree(root)
         rows = [row for pid in tree for row in await self.ledger.records(pid)]
         for pid in tree:
             await self.kernel.replay(pid)
@@ -271,9 +278,8 @@ class Driver:
         }
 
 
-async def live(url: str, book: Path, scenario: str, root: str, points: Points, told: Callable[[str], None]) -> Json:
+async def live(driver: Driver, scenario: str, root: str, told: Callable[[str], None]) -> Json:
     """Go on with a tree, or start one; the words that it waits for are its own pid, said once."""
-    driver = Driver(url, book, points)
     if not root:
         root = await driver.kernel.spawn(scenario, OWNER)
     told(root)
@@ -283,11 +289,10 @@ async def live(url: str, book: Path, scenario: str, root: str, points: Points, t
         await driver.kernel.deliver(root, root)
     await driver.drive(root)
     report = await driver.report(root)
-    await driver.kernel.close()
-    return report | {"points": points.passed}
+    return report | {"points": driver.points.passed}
 
 
-def forked(url: str, book: Path, scenario: str, root: str, point: int) -> Json:
+def forked(driver: Driver, scenario: str, root: str, point: int) -> Json:
     """One child's life: its root, and its report if it did not die."""
     read, write = os.pipe()
     pid = os.fork()
@@ -297,7 +302,8 @@ def forked(url: str, book: Path, scenario: str, root: str, point: int) -> Json:
             def told(root: str) -> None:
                 os.write(write, root.encode() + b"\n")
 
-            report = asyncio.run(live(url, book, scenario, root, Points(point), told))
+            driver.points.deadly = point
+            report = asyncio.run(live(driver, scenario, root, told))
             os.write(write, json.dumps(report).encode())
         except BaseException:
             os.write(write, json.dumps({"broken": traceback.format_exc()}).encode())
@@ -312,9 +318,10 @@ def forked(url: str, book: Path, scenario: str, root: str, point: int) -> Json:
 
 def main(url: str, folder: Path) -> None:
     """Serve lines."""
+    driver = Driver(url, folder / "book")
     for line in sys.stdin:
         scenario, root, point = json.loads(line)
-        print(json.dumps(forked(url, folder / "book", scenario, root, point)), flush=True)
+        print(json.dumps(forked(driver, scenario, root, point)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""A worker in a process of its own, for tests to kill and to freeze: `python -m tests.faults.worker_child URL FOLDER NAME AT_ONCE`.
+"""A worker in a process of its own, for `test_takeover` to kill and to freeze: `python -m ... URL FOLDER NAME AT_ONCE`.
 
-It prints "ready", and a line for each effect that begins or ends. The same lines, with who and when, are appended to
-`effects` in the folder, which all workers share. An effect lasts until there is a file of its name in the folder.
+It says what it does, a line for each thing: that it is ready, that an effect begins or ends, that something is wrong.
+Effects and who had them are appended to the file `effects` in the folder, too, which all workers share. An effect of
+`once` or `again` lasts until its name is written to the worker's input.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
-import time
+from collections import defaultdict
 from pathlib import Path
 
 from kernos.drivers.clock.system import SystemClock
@@ -33,41 +33,64 @@ async def labour(process: Process) -> Json:
     return "done"
 
 
-def tools(folder: Path, worker: str) -> list[Tool]:
-    def log(what: str, name: str, step: int) -> None:
-        with (folder / "effects").open("a") as file:
-            file.write(f"{time.monotonic()} {worker} {what} {name} {step}\n")
-        print(what, name, step, flush=True)
+class Effects:
+    """The tools of a worker. Those of the test itself are never called."""
 
-    async def once(name: str, step: int) -> str:
-        """Do something that must not be done twice."""
-        log("begin", name, step)
-        while not (folder / name).exists():
-            await asyncio.sleep(0.01)
-        log("end", name, step)
-        return f"{name} {step} by {worker}"
+    def __init__(self, folder: Path, worker: str) -> None:
+        self.let_go: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
-    async def again(name: str, step: int) -> str:
-        """Do something that may be done twice."""
-        return await once(name, step)
+        def log(what: str, name: str, step: int) -> None:
+            with (folder / "effects").open("a") as file:
+                file.write(f"{worker} {what} {name} {step}\n")
+            print(what, name, step, flush=True)
 
-    return [PythonTool(once, ["writes"]), PythonTool(again, ["writes"], idempotent=True)]
+        async def once(name: str, step: int) -> str:
+            """Do something that must not be done twice."""
+            log("begin", name, step)
+            await self.let_go[name].wait()
+            log("end", name, step)
+            return f"{name} {step} by {worker}"
+
+        async def again(name: str, step: int) -> str:
+            """Do something that may be done twice."""
+            return await once(name, step)
+
+        async def short(name: str, step: int) -> str:
+            """Do something that takes 50 ms."""
+            log("begin", name, step)
+            await asyncio.sleep(0.05)
+            log("end", name, step)
+            return ""
+
+        self.tools: list[Tool] = [
+            PythonTool(once, ["writes"]), PythonTool(again, ["writes"], idempotent=True), PythonTool(short, ["writes"]),
+        ]  # fmt: skip
+
+    async def listen(self) -> None:
+        """Let effects go whose names come in."""
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        async for line in reader:
+            self.let_go[line.decode().strip()].set()
 
 
-def kernel(url: str, folder: Path, worker: str) -> Kernel:
-    """A kernel on the database that all workers share; the test has one too, without a dispatcher."""
-    all_of_them = tools(folder, worker)
-    station = runs(labour, all_of_them)
-    engines = {ENGINE: ScriptedEngine(())}
-    return Kernel(SqlStore.open(url), SystemClock(), {CLERK: station}, engines, by_name(all_of_them))
+def kernel(store: SqlStore, effects: Effects) -> Kernel:
+    """A kernel on the store that all workers share; the test has one too, without a dispatcher."""
+    tools = effects.tools
+    station, engines = runs(labour, tools), {ENGINE: ScriptedEngine(())}
+    return Kernel(store, SystemClock(), {CLERK: station}, engines, by_name(tools))
 
 
 async def serve(url: str, folder: Path, worker: str, at_once: int) -> None:
-    dispatcher = ProcrastinateDispatcher(
-        url, SystemClock(), lambda pid, error: print("trouble", pid, error, flush=True)
-    )
-    print("ready", os.getpid(), flush=True)
-    await dispatcher.serve(kernel(url, folder, worker))
+    def troubled(pid: str, error: Exception) -> None:
+        print("trouble", error, flush=True)
+
+    effects = Effects(folder, worker)
+    dispatcher = ProcrastinateDispatcher(url, SystemClock(), troubled, at_once)
+    print("ready", flush=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(effects.listen())
+        group.create_task(dispatcher.serve(kernel(SqlStore.open(url), effects)))
 
 
 if __name__ == "__main__":

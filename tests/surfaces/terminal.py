@@ -75,35 +75,35 @@ class Running:
             _command(*arguments), cwd=home, env=_surroundings(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+        self._bytes = b""
         self.seen = ""
 
     def until(self, text: str) -> None:
         """Read on until this has been printed, ever."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.seen:
-            assert time.monotonic() < deadline, f"no {text!r} in: {self.seen}"
-            self._read(deadline)
+            self.more(deadline - time.monotonic())
 
-    def _read(self, deadline: float) -> bytes:
+    def more(self, patience: float = PATIENCE) -> None:
+        """Read what is printed next."""
         assert self._child.stdout is not None
         handle = self._child.stdout.fileno()
-        ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
-        piece = os.read(handle, 65_536) if ready else b""
-        assert piece or not ready, f"it ended: {self.seen}"
-        self.seen += piece.decode()
-        return piece
+        ready, _, _ = select.select([handle], [], [], max(0.0, patience))
+        assert ready, f"nothing more than: {self.seen}"
+        piece = os.read(handle, 65_536)
+        assert piece, f"it ended: {self.seen}"
+        self._bytes += piece
+        self.seen = self._bytes.decode(errors="ignore")
 
     def stop(self, how: int = signal.SIGINT) -> int:
         """Send a signal, read what is still printed, and return the exit code."""
         os.killpg(self._child.pid, how)
-        rest, _ = self._child.communicate(timeout=PATIENCE)
-        self.seen += rest.decode()
-        return self._child.returncode
+        return self.end()
 
     def end(self) -> int:
         """Wait for its end; the exit code."""
         rest, _ = self._child.communicate(timeout=PATIENCE)
-        self.seen += rest.decode()
+        self.seen = (self._bytes + rest).decode()
         return self._child.returncode
 
     def __enter__(self) -> Running:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.surfaces.terminal import kernos, processes, rows
+from tests.surfaces.terminal import Running, kernos, processes, rows
 
 CAR = """
 [engines.local]
@@ -33,16 +30,10 @@ def company(folder: Path) -> Path:
 @pytest.mark.model
 def test_i3_killed_in_the_middle_of_an_answer_it_resumes_and_asks_nothing_twice(tmp_path: Path, smollm: Path) -> None:
     folder = company(tmp_path / "talk")
-    command = [sys.executable, "-m", "kernos", "chat", str(folder), "--play", str(folder / "play.txt")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as child:
-        assert child.stdout is not None
-        seen = b""
-        while b"about the sky" not in seen:  # the first answer is recorded, the second is being written
-            piece = os.read(child.stdout.fileno(), 4096)
-            assert piece, seen.decode()
-            seen += piece
-        os.read(child.stdout.fileno(), 4096)
-        os.killpg(child.pid, signal.SIGKILL)
+    with Running("chat", folder, "--play", folder / "play.txt", home=tmp_path) as talk:
+        talk.until("about the sky")  # the first answer is recorded, the second is being written
+        talk.more()
+        talk.stop(signal.SIGKILL)
     [process] = processes(folder)
     before = [row for row in rows(folder, process["pid"]) if row["body"].get("call") == "generate"]
     assert kernos("audit", "verify", home=folder).code == 0
@@ -64,17 +55,11 @@ def test_ctrl_c_in_the_middle_of_an_answer_exits_with_130_and_leaves_the_journal
     tmp_path: Path, smollm: Path
 ) -> None:
     folder = company(tmp_path / "talk")
-    command = [sys.executable, "-m", "kernos", "chat", str(folder), "--play", str(folder / "play.txt")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as child:
-        assert child.stdout is not None and child.stderr is not None
-        while b"about the sea" not in os.read(child.stdout.fileno(), 4096):
-            pass
-        os.read(child.stdout.fileno(), 4096)
-        os.killpg(child.pid, signal.SIGINT)
-        child.stdout.read()
-        complaint = child.stderr.read().decode()
-    assert child.returncode == 130, complaint
-    assert "Traceback" not in complaint
+    with Running("chat", folder, "--play", folder / "play.txt", home=tmp_path) as talk:
+        talk.until("about the sea")
+        talk.more()
+        assert talk.stop(signal.SIGINT) == 130, talk.seen
+    assert "Traceback" not in talk.seen
     [process] = processes(folder)
     assert kernos("audit", "verify", home=folder).code == 0
     assert kernos("resume", process["pid"], home=folder).code == 0

@@ -35,7 +35,7 @@ from kernos.kernel.process import Due as DueReply
 from kernos.kernel.scheduler import Scheduler
 from kernos.kernel.services import Services, birth_of, spawn_entry
 from kernos.kernel.trap import Anew, Outcome, Stopped, Trap, Waiting
-from kernos.kernel.types import Event, Json, Status
+from kernos.kernel.types import Event, Json, NoteKind, Status
 
 _NOT_THE_PROGRAMS = (EngineError, StoreError, ReplayDiverged)
 """Errors that are not the program's to handle: its call stays open until somebody mends the cause."""
@@ -99,6 +99,10 @@ class Kernel(Desk):
         self._unsigned.add(pid)
         self._hint(pid)
         return pid
+
+    async def _post(self, pid: str, kind: NoteKind, body: Json) -> None:
+        await super()._post(pid, kind, body)
+        self._hint(pid)
 
     async def fork(self, pid: str, at: int) -> str:
         """A new process that shares another's journal up to and with row `at`, and goes its own way from there.

@@ -27,6 +27,8 @@ class Ledger:
 
     async def find(self, prefix: str) -> Status:
         """The process whose pid begins so. Raises NotFound for none, or more than one."""
+        if whole := await self._journal.store.status(prefix):
+            return whole
         known = await self.statuses()
         found = [status for status in known if status.pid.startswith(prefix)]
         if len(found) != 1:

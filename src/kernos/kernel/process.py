@@ -164,7 +164,7 @@ class Process:
     def begin_anew(self, snapshot: Snapshot) -> None:
         """Start the program, at first or again from a checkpoint."""
         self.close()
-        self._program = self.station.program(replace(snapshot, parent=self.state.parent))
+        self._program = self.station.program(replace(snapshot, pid=self.pid, parent=self.state.parent))
         self.request = None
 
     def checkpoint(self) -> Entry:

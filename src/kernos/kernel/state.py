@@ -91,7 +91,7 @@ class State:
 
     def used(self, now: float, tool: str = "") -> Iterator[tuple[str, float]]:
         """What counts against its own limits if it makes one more call now, of this tool if it is one."""
-        yield from asdict(self.usage).items()
+        yield from vars(self.usage).items()
         yield "wall", max(0.0, now - self.born)
         if tool in self.limits.tools:
             yield f"tools.{tool}", self.tools.get(tool, 0)

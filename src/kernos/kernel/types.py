@@ -96,11 +96,12 @@ class Message:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a program begins with: nothing at first, after a checkpoint what that kept; and the pid of the parent, if a
-    process started it."""
+    """What a program begins with: nothing at first, after a checkpoint what that kept; its pid, and that of the parent
+    if a process started it."""
 
     state: Json = None
     messages: tuple[Message, ...] = ()
+    pid: str = ""
     parent: str = ""
 
 

@@ -37,13 +37,14 @@ class _SystemCall(Awaitable[Any]):
 class Process:
     """The process that a program runs in. Each method raises what `kernel.abi.TABLE` lists for it.
 
-    `state` and `messages` are what the last `checkpoint` kept: None and nothing when the program begins. `parent` is
-    the pid of the process that started this one, empty if a person did.
+    `state` and `messages` are what the last `checkpoint` kept: None and nothing when the program begins. `pid` is its
+    own, `parent` that of the process that started it, empty if a person did.
     """
 
     def __init__(self, snapshot: Snapshot = Snapshot()) -> None:
         self.state = snapshot.state
         self.messages = snapshot.messages
+        self.pid = snapshot.pid
         self.parent = snapshot.parent
 
     async def generate(

@@ -46,6 +46,9 @@ LEASE = 5.0
 FORGET = 86_400.0
 """After how many seconds of silence a worker's name is deleted; a frozen one would come back to a foreign key."""
 
+LAST = 1.0
+"""How many seconds the last hints have to get through when a program closes."""
+
 QUEUE = "kernos"
 TICK = "tick"
 
@@ -66,7 +69,7 @@ class ProcrastinateDispatcher:
         self._at_once = at_once
         self._turns = Turns(troubled)
         self._look = asyncio.Event()
-        self._connector = Patient(self._url)
+        self._connector = Patient(self._url, self._trouble)
         self._app = App(connector=self._connector)
         self._app.job_manager = self._jobs = Jobs(self._connector, self._look.set)
         self._app.task(name=TICK, pass_context=True)(self._tick)
@@ -96,7 +99,9 @@ class ProcrastinateDispatcher:
 
     async def close(self) -> None:
         self._connector.hurry()
-        await stopped([self._telling] if self._telling else [])
+        if self._telling is not None:
+            await asyncio.wait({self._telling}, timeout=LAST)
+            await stopped([self._telling])
         await self._app.close_async()
         self._opened = False
 

@@ -30,13 +30,16 @@ ANSWER = 5.0
 """After how many seconds without an answer a query is asked again: the connection may be dead and not know it."""
 AGAIN = 0.25
 """How long to wait, in seconds, before a query is asked again."""
+TELL = 1.0
+"""How often, in seconds, it is told that the database is away."""
 
 T = TypeVar("T")
 Failure = (ConnectorException, OperationalError, InterfaceError, TimeoutError)
 """What a database that is away makes of a query."""
 
 _SETTINGS: dict[str, Any] = {
-    "options": f"-c search_path={SCHEMA}",
+    # A worker that is frozen between two statements must not keep a row locked for the others.
+    "options": f"-c search_path={SCHEMA} -c idle_in_transaction_session_timeout=5s",
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -62,17 +65,18 @@ def _there(connection: Connection[Any]) -> bool:
 
 
 class Patient(PsycopgConnector):
-    """Asks again until the database answers, or until it is `closing`.
+    """Asks again until the database answers, or until it is `closing`, and tells what is wrong, now and then.
 
     A query whose answer got lost is done twice. Of those that Procrastinate makes, only fetching a job could do harm
     so: its worker holds a job that it does not know. The dispatcher looks for such jobs.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, troubled: Callable[[Exception], None]) -> None:
         # The pool's own patience grows longer and longer; so it gets none.
         super().__init__(conninfo=url, kwargs=_SETTINGS, min_size=1, max_size=4, timeout=1.0, reconnect_timeout=0.0)
         self.closing = False
-        # It warns of every attempt. We tell of trouble ourselves.
+        self._troubled, self._told = troubled, -TELL
+        # It would warn of every attempt.
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
     def hurry(self) -> None:
@@ -110,6 +114,10 @@ class Patient(PsycopgConnector):
         away = isinstance(error, TimeoutError) or isinstance(error.__cause__, OperationalError | InterfaceError)
         if self.closing or not away:
             raise error
+        now = asyncio.get_running_loop().time()
+        if now - self._told >= TELL:
+            self._told = now
+            self._troubled(error)
         await asyncio.sleep(AGAIN)
 
 

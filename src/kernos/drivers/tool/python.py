@@ -19,6 +19,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import parse
@@ -66,7 +67,7 @@ class PythonTool(Checked):
         self.function = function
         self._look_up = verify
         self._arguments = _model(function)
-        keyed = _KEY in inspect.signature(function).parameters
+        keyed = _takes_key(function)
         spec = _spec(function, self._arguments, frozenset(effects))
         super().__init__(
             replace(spec, idempotent=idempotent, keyed=keyed, verified=verify is not None, timeout=timeout)
@@ -94,12 +95,17 @@ class PythonTool(Checked):
         except ValidationError as error:
             raise ToolError(str(error)) from None
         values = {str(field.alias): getattr(model, place) for place, field in self._arguments.model_fields.items()}
-        if _KEY in inspect.signature(function).parameters:
+        if _takes_key(function):
             values[_KEY] = key
         if not inspect.iscoroutinefunction(function):
             return await asyncio.to_thread(_called, function, values)
         with _told():
             return await function(**values)
+
+
+@cache
+def _takes_key(function: Function) -> bool:
+    return _KEY in inspect.signature(function).parameters
 
 
 def _called(function: Function, values: Mapping[str, Any]) -> Any:

@@ -98,10 +98,13 @@ class Session:
         self._view.idle()
 
     async def _look(self) -> None:
-        """Read what another worker has done with the process."""
-        for record in await self._ledger.records(self._pid, self._seen):
-            self._take(Event(self._pid, "record", record))
-        self._status = await self._ledger.find(self._pid)
+        """Read what another worker has done with the process or its descendants."""
+        statuses = await self._ledger.statuses()
+        for record in await self._ledger.records(self._pid, self._seen):  # read later: none is missing
+            self._show(Event(self._pid, "record", record))
+        for status in statuses:
+            if status.root == self._status.root:
+                self._stands(status)
 
     def _take(self, news: News) -> None:
         if not isinstance(news, Turned):
@@ -110,10 +113,14 @@ class Session:
             raise news.error
         elif news.error is not None:
             self._view.trouble(news.pid, news.error)
-        elif news.status is not None and news.pid == self._pid:
-            self._status = news.status
-        elif news.status is not None and _asks(news.status) and news.pid not in self._asking:
-            self._asking.append(news.pid)
+        elif news.status is not None:
+            self._stands(news.status)
+
+    def _stands(self, status: Status) -> None:
+        if status.pid == self._pid:
+            self._status = status
+        elif _asks(status) and status.pid not in self._asking:
+            self._asking.append(status.pid)
 
     def _show(self, event: Event) -> None:
         if event.pid == self._pid and event.record is not None:

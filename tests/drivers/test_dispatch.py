@@ -326,11 +326,13 @@ async def test_a_store_that_was_away_finds_the_outcome_that_it_missed() -> None:
 
 @pytest.mark.parametrize("still", [True, False], ids=["its own", "another's"])
 async def test_a_turn_is_not_over_when_the_store_fails_but_when_the_process_is_anothers(still: bool) -> None:
-    effect, told, asked = Effect(idempotent=False), Told(), asyncio.Queue[None]()
-    store = Away(MemoryStore())
+    effect, told, store = Effect(idempotent=False), Told(), Away(MemoryStore())
+    asked = 0
 
     async def has_it() -> bool:
-        asked.put_nowait(None)
+        nonlocal asked
+        asked += 1
+        store.away = asked < 2
         return still
 
     async with effect.house(store) as house, asyncio.timeout(SOON):
@@ -340,12 +342,8 @@ async def test_a_turn_is_not_over_when_the_store_fails_but_when_the_process_is_a
         await effect.begun.get()
         store.away = True
         effect.go.set()
-        await asked.get()
-        if still:
-            await asked.get()
-        store.away = False
         await turn
-        assert told.qsize() == 1 + still
+        assert told.qsize() == asked == 1 + still
         assert ((await house.rows(pid))[-1].kind == "exit") == still
 
 
@@ -399,6 +397,22 @@ async def test_who_lost_a_process_says_nothing_and_does_not_take_it_back_at_once
         await turns.give(kernel, pid)
         assert told.empty()
         assert turns.ready(kernel, [pid]) == []
+
+
+async def test_a_second_turn_is_not_given_while_the_first_goes_on() -> None:
+    effect = Effect()
+    async with effect.house() as house:
+        kernel, pid = await house.start()
+        await kernel.deliver(pid, "it")
+        turns = Turns()
+        turn = asyncio.create_task(turns.give(kernel, pid))
+        await effect.begun.get()
+        assert turns.ready(kernel, [pid]) == []
+        await turns.give(kernel, pid)
+        assert not turn.done()
+        effect.go.set()
+        await turn
+        assert effect.most == 1
 
 
 # The arithmetic of waiting.
@@ -554,10 +568,10 @@ async def test_with_a_root_a_worker_has_turns_of_its_tree_only_though_there_is_n
         for pid in (one, other):
             await kernel.deliver(pid, "")
         outside = worker(house)
-        for pid in (one, other):
-            outside.hint(pid)  # now both have jobs that wait for a worker of all trees
-        while len(await left(url)) < 2:
-            pass
+        for jobs, pid in enumerate((other, one)):
+            outside.hint(pid)
+            while len(await left(url)) <= jobs:
+                pass
         before = await house.rows(other)
         async with serving(worker(house), kernel, root=one), watching(kernel, one) as row:
             await row("exit")

@@ -225,8 +225,8 @@ async def test_i3_a_database_that_was_away_longer_than_a_lease_leaves_no_doubt(p
         await place.sees("end x 0")
         a.freeze()  # so that B is back first, and hears nothing of A
         server.start()
-        await place.spawn("z", "short", steps=5)
-        await place.sees("end z 4")
+        await place.spawn("z", "short", steps=20)  # which takes more than a second
+        await place.sees("end z 19")
         a.wake()
         for worker in (a, b):
             worker.let_go("x")

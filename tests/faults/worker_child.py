@@ -86,11 +86,12 @@ async def serve(url: str, folder: Path, worker: str, at_once: int) -> None:
         print("trouble", error, flush=True)
 
     effects = Effects(folder, worker)
+    mine = kernel(SqlStore.open(url), effects)
     dispatcher = ProcrastinateDispatcher(url, SystemClock(), troubled, at_once)
     print("ready", flush=True)
     async with asyncio.TaskGroup() as group:
         group.create_task(effects.listen())
-        group.create_task(dispatcher.serve(kernel(SqlStore.open(url), effects)))
+        group.create_task(dispatcher.serve(mine))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from kernos.drivers.clock.fixed import FixedClock
-from kernos.drivers.dispatch import local
+from kernos.drivers.dispatch import local, turns
 from kernos.drivers.dispatch.local import LocalDispatcher
 from kernos.drivers.dispatch.turns import FIRST, MOST, Backoff, Turns
 from kernos.drivers.engine.scripted import ScriptedEngine, say
@@ -268,7 +268,9 @@ async def test_a_process_never_has_two_turns_at_once_and_no_more_than_so_many_pr
 
 
 @pytest.mark.parametrize("hinted", [True, False])
-async def test_a_kill_reaches_a_process_that_is_having_its_turn(hinted: bool) -> None:
+async def test_a_kill_reaches_a_process_that_is_having_its_turn(hinted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if hinted:
+        monkeypatch.setattr(turns, "NUDGE", 2 * SOON)
     engine = Endless()
     async with House(runs(think), engine=engine) as house:
         kernel, pid = await house.start()
@@ -393,22 +395,21 @@ async def test_who_lost_a_process_says_nothing_and_does_not_take_it_back_at_once
     told = Told()
     async with House(runs(echo), store=Lost(MemoryStore())) as house:
         kernel, pid = await house.start()
-        turns = Turns(told, now=lambda: 0.0)
-        await turns.give(kernel, pid)
+        mine = Turns(told, now=lambda: 0.0)
+        await mine.give(kernel, pid)
         assert told.empty()
-        assert turns.ready(kernel, [pid]) == []
+        assert mine.ready(kernel, [pid]) == []
 
 
 async def test_a_second_turn_is_not_given_while_the_first_goes_on() -> None:
-    effect = Effect()
-    async with effect.house() as house:
+    effect, mine = Effect(), Turns()
+    async with effect.house() as house, asyncio.timeout(SOON):
         kernel, pid = await house.start()
         await kernel.deliver(pid, "it")
-        turns = Turns()
-        turn = asyncio.create_task(turns.give(kernel, pid))
+        turn = asyncio.create_task(mine.give(kernel, pid))
         await effect.begun.get()
-        assert turns.ready(kernel, [pid]) == []
-        await turns.give(kernel, pid)
+        assert mine.ready(kernel, [pid]) == []
+        await mine.give(kernel, pid)
         assert not turn.done()
         effect.go.set()
         await turn
@@ -528,20 +529,23 @@ async def test_due_processes_and_timers_are_found_without_a_hint(worker: Make) -
         assert await house.said(pid) == ["one"]
 
 
-async def test_a_hint_from_a_program_that_does_not_serve_is_carried_to_one_that_does(
-    worker: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by", ["who serves", "another program"])
+async def test_a_hint_is_carried_to_who_serves(
+    by: str, worker: Make, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kernos.drivers.dispatch import procrastinate
 
     monkeypatch.setattr(procrastinate, "SWEEP", 2 * SOON)
     async with House(runs(echo)) as house:
         kernel, pid = await house.start()
-        outside = worker(house)
-        async with serving(worker(house), kernel), watching(kernel, pid) as row:
+        inside, outside = worker(house), worker(house)
+        async with serving(inside, kernel), watching(kernel, pid) as row:
             await row("intent")  # it waits for words; the next sweep is far away
             for text in ("one", "two", ""):
+                for _ in range(20):  # until the sweep that follows each turn is over
+                    await left(url)
                 await house.boot().deliver(pid, text)
-                outside.hint(pid)
+                (inside if by == "who serves" else outside).hint(pid)
                 await row("message" if text else "exit")
 
 

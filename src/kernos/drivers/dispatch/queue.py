@@ -72,8 +72,8 @@ class Patient(PsycopgConnector):
     """
 
     def __init__(self, url: str, troubled: Callable[[Exception], None]) -> None:
-        # The pool's own patience grows longer and longer; so it gets none.
-        super().__init__(conninfo=url, kwargs=_SETTINGS, min_size=1, max_size=4, timeout=1.0, reconnect_timeout=0.0)
+        # The pool would wait 30 s for its first connections, and between attempts ever longer: it gets no patience.
+        super().__init__(conninfo=url, kwargs=_SETTINGS, min_size=0, max_size=4, timeout=1.0, reconnect_timeout=0.0)
         self.closing = False
         self._troubled, self._told = troubled, -TELL
         # It would warn of every attempt.

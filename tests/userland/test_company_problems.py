@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from kernos.kernel.errors import BadInput
+from kernos.userland.company import sidecar
 from kernos.userland.company.folder import read, read_single
 from kernos.userland.company.problems import Problem, nearest
 
@@ -148,6 +149,13 @@ def test_an_engine_may_be_called_what_its_driver_is(name: str) -> None:
 def test_an_unknown_key_of_a_tool_called_what_its_driver_is_has_its_nearest() -> None:
     problem = only_problem(**{"kernos.toml": '[tools.python]\ndriver = "python"\nfunction = "x"\nfunktion = "y"\n'})
     assert (problem.where, problem.right) == ("kernos.toml: tools.python.funktion", "'function'")
+
+
+def test_the_journals_table_stands_in_no_included_file() -> None:
+    files = {"kernos.toml": 'include = ["more.toml"]', "more.toml": '[journal]\npath = "x.db"'}
+    assert [str(fault.error()) for fault in sidecar.parse(files)[1]] == [
+        "more.toml: journal: found the table of the journal; expected that table in kernos.toml itself"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,10 @@ def _merged(files: Mapping[str, str]) -> dict[str, Json]:
         if isinstance(name, str):  # any other is pydantic's to report
             if name not in files:
                 raise NotFound(f"{FILE}: include", repr(name), nearest(name, files, "a .toml file beside it"))
-            _add(raw, name, _loaded(name, files[name]))
+            more = _loaded(name, files[name])
+            if "journal" in more:  # commands that only look read this table and nothing else
+                raise BadInput(f"{name}: journal", "the table of the journal", f"that table in {FILE} itself")
+            _add(raw, name, more)
     return raw
 
 

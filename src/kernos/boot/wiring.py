@@ -1,0 +1,172 @@
+"""A company's side-car, made into drivers and stations. Drivers are imported only when a folder chooses them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kernos.kernel.errors import BadInput, KernosError, ModelMissing, NotFound
+from kernos.kernel.grants import Claim, Grant, Station
+from kernos.kernel.limits import Limits, Price, Sums
+
+if TYPE_CHECKING:
+    from kernos.drivers.engine.models import Shelf
+    from kernos.kernel.ports import Engine, Program, Tool
+    from kernos.userland.company import sidecar
+    from kernos.userland.company.folder import Company
+
+
+class Wiring:
+    """What a company needs to run."""
+
+    def __init__(self, home: Path, company: Company, shelf: Shelf) -> None:
+        self._home, self._company, self._car, self._shelf = home, company, company.sidecar, shelf
+
+    def faults(self) -> list[KernosError]:
+        """What the drivers find wrong before anything runs."""
+        found: list[KernosError] = []
+        programs = [partial(self._program, slug) for slug in self._company.agents]
+        attempts: list[Callable[[], object]] = [self.tools, self.engines, self.missing, *programs]
+        for attempt in attempts:
+            try:
+                attempt()
+            except KernosError as error:
+                found.append(error)
+        return found
+
+    def missing(self) -> list[str]:
+        lacks = []
+        for name, engine in self._engines().items():
+            if engine.driver == "embedded":
+                try:
+                    self._weights(engine.model)
+                except ModelMissing as error:
+                    lacks.append(str(error))
+                except NotFound as error:
+                    raise NotFound(f"kernos.toml: engines.{name}.model", repr(error.found), error.right) from None
+        return lacks
+
+    def engines(self) -> dict[str, Engine]:
+        return {name: self._engine(f"kernos.toml: engines.{name}", engine) for name, engine in self._engines().items()}
+
+    def prices(self) -> dict[str, Price]:
+        return {name: Price(**engine.price.model_dump()) for name, engine in self._engines().items()}
+
+    def _engines(self) -> dict[str, sidecar.Engine]:
+        from kernos.userland.company.sidecar import EmbeddedEngine
+
+        return self._car.engines or {"local": EmbeddedEngine()}
+
+    def _weights(self, model: str) -> Path:
+        file = self._home / model
+        return self._shelf.path(str(file) if model.endswith(".gguf") and file.is_file() else model)
+
+    def _engine(self, where: str, engine: sidecar.Engine) -> Engine:
+        if engine.driver == "embedded":
+            from kernos.drivers.engine.embedded import EmbeddedEngine
+
+            path = partial(self._weights, engine.model)
+            return EmbeddedEngine(path, engine.context, engine.slots, engine.threads, engine.port)
+        if engine.driver == "openai":
+            from kernos.drivers.engine.client import OpenAIEngine
+            from kernos.drivers.engine.network import check
+
+            if self._car.networks.sovereign:
+                check(where, engine.url, self._car.networks.allow)
+            key = os.environ.get(engine.key_env, "") if engine.key_env else ""
+            if engine.key_env and not key:
+                raise BadInput(f"{where}.key_env", f"no variable {engine.key_env}", "one that holds the key")
+            return OpenAIEngine(engine.url, engine.model, key, engine.calls, engine.slots)
+        from kernos.drivers.engine.scripted import played
+
+        return played(f"{where}.script", self._home / engine.script)
+
+    def tools(self) -> dict[str, Tool]:
+        return {name: self._tool(name, tool) for name, tool in self._car.tools.items()}
+
+    def _skills(self, slug: str) -> dict[str, Tool]:
+        """The tools by which an employee reads its own skills, if it has any."""
+        from kernos.drivers.tool.skills import LoadSkill, ReadSkillResource
+
+        known = self._company.skills
+        own = {name: known[name] for name in self._company.agents[slug].skills if name in known}
+        if not own:
+            return {}
+        folders = {name: self._home / Path(skill.path).parent for name, skill in own.items()}
+        bodies = {name: skill.body for name, skill in own.items()}
+        return {"load_skill": LoadSkill(bodies), "read_skill_resource": ReadSkillResource(folders)}
+
+    def _tool(self, name: str, tool: sidecar.Tool) -> Tool:
+        where = f"kernos.toml: tools.{name}"
+        if tool.driver == "python":
+            from kernos.drivers.tool.loader import load
+            from kernos.drivers.tool.python import PythonTool
+
+            found = load(f"{where}.function", self._home, tool.function)
+            if not isinstance(found, PythonTool):
+                raise BadInput(f"{where}.function", f"{tool.function}, no tool", "a function under @kernos.tool")
+            return found
+        from kernos.userland.company.folder import sql_spec
+
+        if tool.driver == "journal":
+            from kernos.drivers.tool.joined import JoinedTool
+
+            return JoinedTool(sql_spec(name, tool, self._car.vocabulary), tool.statement)
+        from kernos.drivers.tool.sql import SqliteData, SqlTool
+
+        source = self._car.data[tool.data]
+        seed = self._home / source.seed if source.seed else None
+        data = SqliteData(f"kernos.toml: data.{tool.data}", self._home / source.path, seed)
+        data.prepare()
+        ready = SqlTool(sql_spec(name, tool, self._car.vocabulary), data, tool.query, tool.say, tool.empty)
+        ready.rehearse(where)
+        return ready
+
+    def _calls(self, slug: str) -> dict[str, Tool]:
+        """The system calls that an employee's model may choose."""
+        from kernos.drivers.tool.schema import Unserved
+        from kernos.userland.calls import specs
+
+        given = self._company.employee(slug)
+        return {name: Unserved(spec) for name, spec in specs(given.calls, given.spawns).items()}
+
+    def station(self, slug: str, tools: Mapping[str, Tool]) -> Station:
+        """An employee's place in the kernel."""
+        given = self._company.employee(slug)
+        own = {**self._skills(slug), **self._calls(slug)}
+        tools = {name: tool for name, tool in {**tools, **own}.items() if name in (*given.tools, *own)}
+        engine = given.engine or next(iter(self._car.engines), "local")
+        program = self._program(slug, tools, engine)
+        return Station(
+            slug, given.program or "employee", program, engine,
+            {name: Grant(name, name in given.ask) for name in tools},
+            tuple(Claim(claim.what, re.compile(claim.pattern)) for claim in given.claims),
+            self._limits(given), own, frozenset(given.spawns),
+        )  # fmt: skip
+
+    def _limits(self, given: sidecar.Employee) -> Limits:
+        tree, day = (Sums(**sums.model_dump()) for sums in (given.limits.tree, self._car.day))
+        return Limits(**given.limits.model_dump() | {"soft": frozenset(given.limits.soft), "tree": tree, "day": day})
+
+    def _program(self, slug: str, tools: Mapping[str, Tool] | None = None, engine: str = "") -> Program:
+        from kernos.userland.company.folder import instructions
+        from kernos.userland.employee import Brief, employee
+        from kernos.userland.lib import Process
+
+        given = self._company.employee(slug)
+        if given.program:
+            from kernos.drivers.tool.loader import load
+
+            where = f"kernos.toml: employees.{slug}.program"
+            function = load(where, self._home, given.program)
+            if not getattr(function, "__kernos_program__", False):
+                raise BadInput(where, f"{given.program}, no program", "a coroutine function under @kernos.program")
+            return lambda snapshot: function(Process(snapshot))
+        window = self._car.engines[engine].context if engine in self._car.engines else 8192
+        specs = {name: tool.spec for name, tool in (tools or {}).items()}
+        brief = Brief(instructions(self._company.agents[slug], self._company), specs, window, given.calls)
+        return lambda snapshot: employee(Process(snapshot), brief)

@@ -8,7 +8,7 @@ The library's stubs and `docs/reference/abi.md` are driven by `TABLE`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from kernos.kernel.errors import BadInput, EngineError, KernosError, LimitExceeded, ModelMissing
@@ -186,6 +186,17 @@ TABLE: tuple[Call, ...] = (
     Call(12, "recall", Recall, "Recalled", "-", "read", (LimitExceeded,)),
     Call(13, "checkpoint", Checkpoint, "-", "-", "none", (LimitExceeded,)),
 )
+
+_SCALARS: dict[str, type | tuple[type, ...]] = {"str": str, "bool": bool, "int": int, "float": (int, float)}
+
+
+def check(request: Request) -> None:
+    """Raise BadInput for a text or number that is none: a program may have got it from a model."""
+    for part in fields(request):
+        value, kind = getattr(request, part.name), _SCALARS.get(str(part.type))
+        if kind is not None and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
+            raise BadInput(f"{call_of(request).name}: {part.name}", repr(value)[:80], f"a value of type {part.type}")
+
 
 _BY_REQUEST = {call.request: call for call in TABLE}
 

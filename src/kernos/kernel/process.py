@@ -20,8 +20,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from kernos.kernel.abi import Ended, Reply, Request, call_of
-from kernos.kernel.errors import KernosError, ProgramError, ReplayDiverged
+from kernos.kernel.abi import Ended, Reply, Request, call_of, check
+from kernos.kernel.errors import BadInput, KernosError, ProgramError, ReplayDiverged
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import GENESIS, Entry, Journal, expand, refers, seal
 from kernos.kernel.labels import Sources
@@ -220,7 +220,7 @@ class Process:
 
     def step(self, reply: Reply | KernosError) -> bool:
         """Run the program to its next system call, now in `request`. False if it has ended; its result is then in
-        `result`. What the program raises, comes out of here."""
+        `result`. What the program raises, comes out of here; a call that is not of its form it is told of."""
         if self._program is None:
             self.begin_anew(Snapshot())
         assert self._program is not None
@@ -239,6 +239,10 @@ class Process:
                 f"a program may await system calls only, not {type(yielded).__name__}: tools do the rest"
             ) from None
         self.request = cast(Request, yielded)
+        try:
+            check(self.request)
+        except BadInput as error:
+            return self.step(error)
         return True
 
     def close(self) -> None:

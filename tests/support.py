@@ -6,6 +6,7 @@ second one is a restart. `World` holds tools whose effects can be counted.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -78,6 +79,20 @@ class World:
     @property
     def tools(self) -> list[Tool]:
         return [self.find, self.note, self.pay, self.buy, self.breaks]
+
+
+class LongCall:
+    """A tool `wait` that pays, and whose call lasts from `began` until `go_on` is set."""
+
+    def __init__(self) -> None:
+        self.began, self.go_on = asyncio.Event(), asyncio.Event()
+        self.tools: list[Tool] = [PythonTool(self.wait, ["pays"])]
+
+    async def wait(self) -> str:
+        """Wait."""
+        self.began.set()
+        await self.go_on.wait()
+        return "waited"
 
 
 def by_name(tools: Iterable[Tool]) -> dict[str, Tool]:

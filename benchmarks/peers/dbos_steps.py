@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-from dbos import DBOS  # type: ignore[import-not-found]  # in an environment of its own
+from dbos import DBOS
 
 
 def nothing(number: int) -> int:

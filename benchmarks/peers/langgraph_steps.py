@@ -11,8 +11,8 @@ import sys
 import time
 from typing import TypedDict
 
-from langgraph.checkpoint.sqlite import SqliteSaver  # type: ignore[import-not-found]  # in an environment of its own
-from langgraph.graph import END, START, StateGraph  # type: ignore[import-not-found]  # as above
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import END, START, StateGraph
 
 
 class State(TypedDict):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernos.drivers.files.keys import SIZE, VARIABLE, journal_key, key_id, signing_key, verifying_key
+from kernos.drivers.files.keys import SIZE, VARIABLE, journal_key, signing_key, verifying_key
 from kernos.kernel.errors import BadInput, NotFound
 
 Secret = Callable[[Mapping[str, str], Path], bytes]
@@ -200,10 +200,3 @@ def test_processes_at_once_get_the_same_key(tmp_path: Path) -> None:
             child.stdin.close()
         keys = {child.stdout.read().strip() for child in children if child.stdout}
     assert keys == {journal_key({}, path).hex()}
-
-
-@given(one=st.binary(min_size=SIZE, max_size=SIZE), other=st.binary(min_size=SIZE, max_size=SIZE))
-def test_the_name_of_a_key_tells_it_from_others_and_nothing_else(one: bytes, other: bytes) -> None:
-    assert (key_id(one) == key_id(other)) == (one == other)
-    assert len(key_id(one)) == 16
-    assert key_id(one) not in one.hex()

@@ -16,7 +16,7 @@ from kernos.kernel.limits import ENGINE_ATTEMPTS, LIVE_PROCESSES, Limits
 from kernos.kernel.ports import Commit, Prompt, Store
 from kernos.kernel.types import Action, Generation, Message, Note, Record, RecordKind
 from kernos.userland.lib import Process
-from tests.support import CLERK, House, World, Wrapped, runs, serves
+from tests.support import CLERK, House, LongCall, World, Wrapped, runs, serves
 
 
 class Fragile(ScriptedEngine):
@@ -246,26 +246,19 @@ class NoMail(Wrapped):
 
 
 async def test_a_message_that_cannot_be_written_does_not_end_the_turn_that_runs() -> None:
-    began, go_on = asyncio.Event(), asyncio.Event()
-
-    async def wait() -> str:
-        """Wait."""
-        began.set()
-        await go_on.wait()
-        return "waited"
+    slow = LongCall()
 
     async def program(process: Process) -> None:
         await process.invoke("wait")
         await process.send("done")
 
-    tools = [PythonTool(wait, ["pays"], False)]
-    async with House(runs(program, tools), tools, store=NoMail(MemoryStore())) as house:
+    async with House(runs(program, slow.tools), slow.tools, store=NoMail(MemoryStore())) as house:
         kernel, pid = await house.start()
         turn = asyncio.create_task(kernel.tick(pid))
-        await began.wait()
+        await slow.began.wait()
         with pytest.raises(StoreError):
             await kernel.deliver(pid, "hello")
-        go_on.set()
+        slow.go_on.set()
         assert (await turn).why == "done"
         assert await house.said(pid) == ["done"]
 
@@ -332,25 +325,18 @@ async def test_notes_can_be_journaled_without_a_turn() -> None:
 
 async def test_a_process_in_a_long_call_outlasts_the_turns_of_any_number_of_others() -> None:
     """Only so many processes stay in memory; one whose turn is not over is never put out of it."""
-    began, go_on = asyncio.Event(), asyncio.Event()
-
-    async def wait() -> str:
-        """Wait."""
-        began.set()
-        await go_on.wait()
-        return "waited"
+    slow = LongCall()
 
     async def program(process: Process) -> None:
         if await process.receive() == "wait":
             await process.invoke("wait")
 
-    tools = [PythonTool(wait, ["pays"], False)]
-    async with House(runs(program, tools), tools) as house:
+    async with House(runs(program, slow.tools), slow.tools) as house:
         kernel = house.boot()
-        slow = await kernel.spawn(CLERK, "ada", "wait")
-        turn = asyncio.create_task(kernel.tick(slow))
-        await began.wait()
+        pid = await kernel.spawn(CLERK, "ada", "wait")
+        turn = asyncio.create_task(kernel.tick(pid))
+        await slow.began.wait()
         for _ in range(LIVE_PROCESSES + 1):
             assert (await kernel.tick(await kernel.spawn(CLERK, "ada"))).why == "message"
-        go_on.set()
+        slow.go_on.set()
         assert (await turn).why == "done"

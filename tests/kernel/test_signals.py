@@ -9,13 +9,12 @@ import pytest
 
 from kernos.drivers.engine.scripted import ScriptedEngine, say
 from kernos.drivers.store.memory import MemoryStore
-from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import BadInput, NotFound
 from kernos.kernel.ports import Answer, Commit, Prompt
 from kernos.kernel.types import Generation, Message, Note, Signal
 from kernos.userland.lib import Process
-from tests.support import CLERK, OWNER, House, Program, World, Wrapped, runs
+from tests.support import CLERK, OWNER, House, LongCall, Program, World, Wrapped, runs
 
 
 class Held(ScriptedEngine):
@@ -252,26 +251,19 @@ async def test_nothing_follows_an_exit_however_a_kill_and_the_models_answer_meet
 
 async def test_a_kill_during_a_tools_call_comes_after_its_outcome() -> None:
     """What a tool did has to be known; only saying is not doing."""
-    began, go_on = asyncio.Event(), asyncio.Event()
-
-    async def act() -> str:
-        """Act."""
-        began.set()
-        await go_on.wait()
-        return "acted"
+    slow = LongCall()
 
     async def program(process: Process) -> None:
-        await process.invoke("act")
+        await process.invoke("wait")
         await process.send("done")
 
-    tools = [PythonTool(act, ["pays"])]
-    async with House(runs(program, tools), tools) as house:
+    async with House(runs(program, slow.tools), slow.tools) as house:
         kernel, pid = await house.start()
         turn = asyncio.create_task(kernel.tick(pid))
-        await began.wait()
+        await slow.began.wait()
         await signal(kernel, pid, "kill")
         kernel.nudge(pid)
-        go_on.set()
+        slow.go_on.set()
         assert (await turn).why == "killed"
         assert [row.kind for row in await house.rows(pid)] == ["spawn", "intent", "outcome", "signal", "exit"]
 

@@ -1,6 +1,7 @@
 """The kernel checks itself (I7): live state against a fresh fold of the journal, and every chain against its hashes.
 
-`drift` runs when a process goes idle and in every test; `audit` is `kernos audit verify`; neither changes anything.
+`drift` is for tests, after whatever a live process went through; `audit` is `kernos audit verify`. Neither changes
+anything.
 """
 
 from __future__ import annotations

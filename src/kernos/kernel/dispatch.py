@@ -33,8 +33,8 @@ from kernos.kernel.ports import Clock, Commit, Due, Engine, Head, Store, Tool, W
 from kernos.kernel.process import Aside, Process, Watcher
 from kernos.kernel.process import Due as DueReply
 from kernos.kernel.scheduler import Scheduler
-from kernos.kernel.services import Services, birth_of, spawn_entry
-from kernos.kernel.trap import Anew, Outcome, Stopped, Trap, Waiting
+from kernos.kernel.services import Services, Waiting, birth_of, spawn_entry
+from kernos.kernel.trap import Anew, Outcome, Stopped, Trap
 from kernos.kernel.types import Event, Json, NoteKind, Status
 
 _NOT_THE_PROGRAMS = (EngineError, StoreError, ReplayDiverged)

@@ -139,7 +139,7 @@ class Journal:
         """A process's entry in the process table. Raises NotFound."""
         status = await self.store.status(pid)
         if status is None:
-            raise NotFound("pid", repr(pid), "a process (kernos ps)")
+            raise _unknown(pid)
         return status
 
     async def read(self, pid: str, whole: bool = True) -> tuple[Sequence[Record], Mapping[str, bytes]]:
@@ -147,12 +147,13 @@ class Journal:
 
         Raises NotFound, or JournalBroken if they do not hold.
         """
-        await self.status(pid)
         start = 0
         if not whole:
             marks = await self.rows(pid, kind="checkpoint")
             start = marks[-1].seq if marks else 0
         status, records = await self.stand(pid, after=start - 1)
+        if status is None:
+            raise _unknown(pid)
         contents = await self.contents(records)
         if faults := broken(records, contents, status, self.key, whole or not start):
             raise JournalBroken(f"process {pid}: {faults[0]}")
@@ -192,3 +193,7 @@ class Journal:
     async def contents(self, records: Sequence[Record]) -> Mapping[str, bytes]:
         """The contents that rows name; what is not there is left out."""
         return await self.store.contents(sorted({key for record in records for key in refers(record).values()}))
+
+
+def _unknown(pid: str) -> NotFound:
+    return NotFound("pid", repr(pid), "a process (kernos ps)")

@@ -1,8 +1,8 @@
 """Calls that the kernel serves itself, without a driver or a person: their rows are their effects.
 
 `Services.serve` says what such a call comes to now: a reply, with what must become durable in the same transaction (a
-message in another's mailbox, a child's first rows, a memory), or `PENDING` while it has to wait. A call that a driver
-or a person serves is always pending here.
+message in another's mailbox, a child's first rows, a memory), or `WAITING` while there is none. A call that a driver or
+a person serves is always waiting here.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from kernos.kernel.state import fold
 from kernos.kernel.types import Deny, Json, Record
 
 
-class Pending:
-    """No reply yet."""
+class Waiting:
+    """The reply has not come yet."""
 
 
-PENDING = Pending()
+WAITING = Waiting()
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Served:
     """What a call comes to: the reply, what its intent and its outcome row say beside the usual, what becomes durable
     with them, and which processes should then have a turn."""
 
-    reply: Reply | Pending = PENDING
+    reply: Reply | Waiting = WAITING
     asked: Mapping[str, Json] = field(default_factory=dict)
     told: Mapping[str, Json] = field(default_factory=dict)
     aside: Aside = Aside()
@@ -87,7 +87,7 @@ class Services:
     def _sleep(self, request: Sleep, intent: Record | None) -> Served:
         now = self.clock.now()
         until = now + max(0.0, request.seconds) if intent is None else intent.body["until"]
-        return Served(None if now >= until else PENDING, asked={"until": until})
+        return Served(None if now >= until else WAITING, asked={"until": until})
 
     def _spawn(self, process: Process, request: Spawn) -> Served:
         """A child: its first rows are written together with this call's. It serves the same owner."""

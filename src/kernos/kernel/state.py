@@ -33,10 +33,9 @@ _AT_ONCE = ("", "engine", "tool")
 class State:
     """A process's folded state.
 
-    `mail` holds the rows of messages not yet received, `open` the intent without an outcome, `begun` whether its effect
-    may have happened, `awaited` the child that a `wait` is about, `asking` the row that asks a person, `lifting` the
-    limit that it is about. `refused` are limits that a person did not raise. `children` maps each child to how it ended
-    ("" while it lives).
+    `mail` holds the rows of messages not yet received, `awaited` the child that a `wait` is about, `asking` the row
+    that asks a person, `lifting` the limit that it is about. `refused` are limits that a person did not raise.
+    `children` maps each child to how it ended ("" while it lives).
     """
 
     pid: str
@@ -57,15 +56,11 @@ class State:
     tools: Mapping[str, int] = field(default_factory=dict)
     mail: tuple[int, ...] = ()
     children: Mapping[str, str] = field(default_factory=dict)
-    open: int | None = None
-    begun: bool = False
     awaited: str = ""
     asking: int | None = None
     lifting: str = ""
     refused: frozenset[str] = frozenset()
     until: float | None = None
-    checkpoint: int | None = None
-    pruned: bool = False
     seq: int = 0
     hash: str = ""
     at: float = 0.0
@@ -156,11 +151,11 @@ def _child(state: State, record: Record) -> Changes:
 
 
 def _begin(state: State, record: Record) -> Changes:
-    return {"phase": "waiting", "why": "tool", "begun": True, "asking": None}
+    return {"phase": "waiting", "why": "tool", "asking": None}
 
 
 def _doubt(state: State, record: Record) -> Changes:
-    return {"phase": "waiting", "why": "doubt", "asking": record.seq, "begun": False}
+    return {"phase": "waiting", "why": "doubt", "asking": record.seq}
 
 
 def _limit(state: State, record: Record) -> Changes:
@@ -170,11 +165,11 @@ def _limit(state: State, record: Record) -> Changes:
 
 
 def _checkpoint(state: State, record: Record) -> Changes:
-    return {"phase": "running", "why": "", "checkpoint": record.seq, "usage": state.usage.plus(calls=1)}
+    return {"phase": "running", "why": "", "usage": state.usage.plus(calls=1)}
 
 
 def _exit(state: State, record: Record) -> Changes:
-    return {"phase": "exited", "why": record.body["how"], "open": None, "asking": None, "paused": False}
+    return {"phase": "exited", "why": record.body["how"], "asking": None, "paused": False}
 
 
 def _woken(state: State, waited: str) -> Changes:
@@ -191,7 +186,7 @@ def _intent(state: State, record: Record) -> Changes:
         tools = {**tools, body["tool"]: tools.get(body["tool"], 0) + 1}
     return {
         "phase": "waiting" if why else "running", "why": why, "usage": state.usage.plus(calls=1), "tools": tools,
-        "open": record.seq, "begun": call == "invoke" and verdict == "allow", "asking": record.seq if asks else None,
+        "asking": record.seq if asks else None,
         "until": body.get("until"), "awaited": body.get("pid", ""),
     }  # fmt: skip
 
@@ -228,7 +223,7 @@ def _outcome(state: State, record: Record) -> Changes:
     children = {**state.children, body["child"]: ""} if "child" in body else state.children
     return {
         "phase": "running", "why": "", "usage": usage, "mail": tuple(seq for seq in state.mail if seq != taken),
-        "children": children, "open": None, "begun": False, "asking": None, "until": None, "awaited": "",
+        "children": children, "asking": None, "until": None, "awaited": "",
     }  # fmt: skip
 
 
@@ -256,6 +251,6 @@ _ROWS: Mapping[RecordKind, Callable[[State, Record], Changes]] = {
     "outcome": _outcome,
     "checkpoint": _checkpoint,
     "exit": _exit,
-    "prune": lambda state, record: {"pruned": True},
+    "prune": lambda state, record: {},
 }
 """What each kind of row changes; `spawn` is where a state begins."""

@@ -19,7 +19,7 @@ from kernos.kernel.journal import Journal, broken
 from kernos.kernel.ports import Commit, Memory
 from kernos.kernel.retention import reached
 from kernos.kernel.state import fold
-from kernos.kernel.types import Json, Record, Status, canonical, digest
+from kernos.kernel.types import Json, Record, canonical, digest
 
 _FORMAT, _VERSION = "journal", 1
 
@@ -52,7 +52,7 @@ async def adopt(journal: Journal, lines: Sequence[str]) -> str:
     known = {**contents, **await journal.contents(past)}
     if faults := broken([*past, *rows], known, status, journal.key):
         raise JournalBroken(f"process {pid}: {faults[0]}")
-    await journal.commit(Commit(rows, contents, [status], memories=_memories(rows, status)))
+    await journal.commit(Commit(rows, contents, [status], memories=_memories(rows)))
     return pid
 
 
@@ -67,11 +67,10 @@ async def _past(journal: Journal, origin: str) -> list[Record]:
     return past
 
 
-def _memories(rows: Iterable[Record], status: Status) -> list[Memory]:
+def _memories(rows: Iterable[Record]) -> list[Memory]:
     """What the process has remembered, for the index."""
-    space = f"{status.employee}/{status.owner}"
     kept = [row for row in rows if row.kind == "intent" and row.body["call"] == "remember"]
-    return [Memory(space, row.body["key"], row.pid, row.seq) for row in kept]
+    return [Memory(row.body["space"], row.body["key"], row.pid, row.seq) for row in kept]
 
 
 def _content(content: bytes) -> Json:

@@ -45,7 +45,7 @@ from kernos.kernel.monitor import Family
 from kernos.kernel.ports import Clock
 from kernos.kernel.process import Aside, Due, PastCall, Process
 from kernos.kernel.recovery import again, followed, settled
-from kernos.kernel.services import Pending, Served, Services, sums
+from kernos.kernel.services import WAITING, Served, Services, Waiting, sums
 from kernos.kernel.types import (
     Allow,
     Deny,
@@ -60,10 +60,6 @@ from kernos.kernel.types import (
 )
 
 
-class Waiting:
-    """The reply has not come yet."""
-
-
 class Anew:
     """The program was started again from its checkpoint: it has no call to be answered."""
 
@@ -75,7 +71,7 @@ class Stopped:
     why: str
 
 
-WAITING, ANEW = Waiting(), Anew()
+ANEW = Anew()
 Outcome = Reply | Waiting | Anew | Stopped
 
 
@@ -162,7 +158,7 @@ class Trap:
         body = {**form.body, "verdict": verdict_to_json(verdict)}
         served = Served(verdict) if isinstance(verdict, Deny) else await self.services.serve(process, request)
         intent = Entry("intent", body | dict(served.asked), form.contents, form.chained)
-        if isinstance(served.reply, Pending):
+        if isinstance(served.reply, Waiting):
             begun = isinstance(request, Invoke) and isinstance(verdict, Allow)
             process.begun_at = self.clock.monotonic()
             [row] = await process.write(intent)
@@ -268,7 +264,7 @@ class Trap:
         served = (
             Served(refused) if isinstance(refused, Deny) else await self.services.serve(process, request, call.intent)
         )
-        if isinstance(served.reply, Pending):
+        if isinstance(served.reply, Waiting):
             return WAITING
         return Due(seq, served.reply, told=served.told, aside=served.aside)
 

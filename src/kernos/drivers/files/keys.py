@@ -1,7 +1,7 @@
 """The keys of whoever runs Kernos here: the one of the journals' chains, and the pair that signs anchors (I7).
 
 Entry points: `journal_key`, `signing_key` (its public half goes into a file beside it), `verifying_key` for those who
-only check, `key_id` to name a key without telling it.
+only check.
 
 A key is 32 bytes, kept as a line of 64 hex digits. A secret one lies outside of the company's folder, in a file that
 only its owner may read, and is made when it is first needed; of two that make it at once both get the same. Whoever
@@ -20,7 +20,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from kernos.kernel.errors import BadInput, NotFound
-from kernos.kernel.types import digest
 
 VARIABLE = "KERNOS_JOURNAL_KEY"
 SIZE = 32
@@ -65,11 +64,6 @@ def signing_key(environment: Mapping[str, str], path: Path | None = None) -> byt
 def verifying_key(environment: Mapping[str, str], path: Path | None = None) -> bytes:
     """The public half that `signing_key` put beside `path`: all that a verifier needs. Raises NotFound without it."""
     return _kept((path or _own(environment) / "anchor.key").with_suffix(".pub"), _PUBLIC)
-
-
-def key_id(key: bytes) -> str:
-    """A short name of a key, from which it cannot be told."""
-    return digest(key)[:16]
 
 
 def _own(environment: Mapping[str, str]) -> Path:

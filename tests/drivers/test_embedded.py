@@ -22,6 +22,7 @@ from kernos.drivers.clock.system import SystemClock
 from kernos.drivers.engine.client import OpenAIEngine
 from kernos.drivers.engine.embedded import EmbeddedEngine
 from kernos.drivers.engine.models import Shelf
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.memory import MemoryStore
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import EngineDied, EngineError, ModelMissing
@@ -192,7 +193,7 @@ async def test_a_kernel_tries_again_by_itself_and_records_the_reply_once(smollm:
 
     store, local = MemoryStore(), EmbeddedEngine(lambda: smollm, context=1024, threads=1)
     station = Station("teller", "chat", lambda snapshot: chat(Process(snapshot)), "local")
-    kernel = Kernel(store, SystemClock(), {"teller": station}, {"local": local}, {})
+    kernel = Kernel(store, SystemClock(), {"teller": station}, {"local": local}, {}, policy=CedarPolicy())
     try:
         pid = await kernel.spawn("teller", owner="ada")
         await kernel.deliver(pid, "Tell me a long story about Oslo.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernos.boot import System
-from kernos.drivers.engine.network import check
+from kernos.drivers.network.gate import Gate
 from kernos.kernel.errors import BadInput
 from kernos.userland.company.sidecar import Networks
 
@@ -19,21 +19,21 @@ FAR = "http://192.0.2.1:8000/v1"
 
 def refused(url: str, allow: Sequence[str] = LOOPBACK) -> BadInput:
     with pytest.raises(BadInput) as caught:
-        check(WHERE, url, allow)
+        Gate(allow).check(WHERE, url)
     return caught.value
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "https://127.9.9.9/v1", "http://[::1]:8000/v1"])
 def test_i10_loopback_is_allowed_by_default(url: str) -> None:
-    check(WHERE, url, LOOPBACK)
+    Gate(LOOPBACK).check(WHERE, url)
 
 
 def test_i10_a_host_is_allowed_if_what_it_resolves_to_is() -> None:
-    check(WHERE, "http://localhost:8000/v1", LOOPBACK)
+    Gate(LOOPBACK).check(WHERE, "http://localhost:8000/v1")
 
 
 def test_i10_a_declared_network_is_allowed() -> None:
-    check(WHERE, FAR, ["10.0.0.0/8", "192.0.2.0/24"])
+    Gate(["10.0.0.0/8", "192.0.2.0/24"]).check(WHERE, FAR)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "[2001:db8::1]", "[::ffff:192.0.2.1]", "user:127.0.0.1@192.0.2.1"])

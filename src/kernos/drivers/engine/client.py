@@ -40,13 +40,18 @@ class OpenAIEngine:
         calls: how tools are used.
         slots: how many calls the server takes at once.
         timeout: seconds without a byte after which a call has failed.
+        direct: no proxy of the environment comes in between.
     """
 
     def __init__(
-        self, url: str, model: str = "", key: str = "", calls: Calls = "auto", slots: int = 4, timeout: float = 600.0
-    ) -> None:
-        self._client = AsyncOpenAI(base_url=url, api_key=key or "none", timeout=timeout, max_retries=1)
-        self._url, self._model, self._calls, self._slots = url, model, calls, slots
+        self, url: str, model: str = "", key: str = "", calls: Calls = "auto", slots: int = 4, timeout: float = 600.0,
+        direct: bool = False,
+    ) -> None:  # fmt: skip
+        http = openai.DefaultAsyncHttpxClient(trust_env=not direct, timeout=timeout)
+        self._client = AsyncOpenAI(
+            base_url=url, api_key=key or "none", timeout=timeout, max_retries=1, http_client=http
+        )  # fmt: skip
+        self._url, self._model, self._calls, self._slots = _shown(url), model, calls, slots
 
     @property
     def slots(self) -> int:
@@ -94,10 +99,9 @@ class OpenAIEngine:
         try:
             yield
         except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
             if answering:
-                raise EngineDied(f"{server} broke off: {cause}") from None
-            raise EngineError(f"cannot reach {server}: {cause}") from None
+                raise EngineDied(f"{server} broke off: {_first(error)}") from None
+            raise EngineError(f"cannot reach {server}: {_first(error)}") from None
         except openai.APIStatusError as error:
             raise EngineError(f"{server} refused: {error.status_code} {_words(error)}") from None
         except openai.APIError as error:
@@ -134,6 +138,20 @@ class OpenAIEngine:
         ]
         choice = {"tools": tools, "tool_choice": "auto" if prompt.speak else "required"} if tools else {}
         return {**self._common(prompt), "messages": _native_messages(prompt), **choice}
+
+
+def _shown(url: str) -> str:
+    """A URL without the name and password that it may hold."""
+    head, mark, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{head}{mark}{place.rpartition('@')[2]}{slash}{path}"
+
+
+def _first(error: BaseException) -> str:
+    """What went wrong first: each layer of the client has words of its own for it."""
+    group = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+    below = group or error.__cause__ or error.__context__
+    return (_first(below) if below else "") or str(error)
 
 
 def _words(error: openai.APIError) -> str:

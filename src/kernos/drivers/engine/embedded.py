@@ -114,7 +114,7 @@ class EmbeddedEngine:
         greeting = json.loads(line)
         if "error" in greeting:
             raise EngineError(f"the model process did not start: {greeting['error']}")
-        return OpenAIEngine(f"{greeting['address']}/v1", "model", key, "grammar", self._slots)
+        return OpenAIEngine(f"{greeting['address']}/v1", "model", key, "grammar", self._slots, direct=True)
 
     def _last_words(self) -> str:
         if self._log is None:

@@ -23,12 +23,13 @@ from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import parse
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
+from pydantic import Field as Called
 
 from kernos.drivers.tool.schema import Checked
 from kernos.kernel.errors import BadInput, ToolError, Uncertain
 from kernos.kernel.ports import ToolResult
-from kernos.kernel.types import EffectKind, Json, Parameter, SourceRule, ToolSpec, canonical
+from kernos.kernel.types import EffectKind, Field, Json, Parameter, SourceRule, ToolSpec, Use, canonical
 
 Function = Callable[..., Any]
 _KEY = "key"
@@ -36,14 +37,17 @@ _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def source(
-    rule: SourceRule,
+    rule: SourceRule = "any",
     aliases: Mapping[str, Sequence[str]] | None = None,
     units: Sequence[str] = (),
     question: Mapping[str, str] | None = None,
+    use: Use | None = None,
+    of: str = "",
 ) -> Parameter:
-    """Where a parameter's value may come from, to be put into its annotation; see `types.Parameter`."""
+    """Where a parameter's value may come from, and what it does, to be put into its annotation; see
+    `types.Parameter`."""
     words = {value: tuple(said) for value, said in (aliases or {}).items()}
-    return Parameter(rule, words, tuple(units), question or {})
+    return Parameter(rule, words, tuple(units), question or {}, use, of)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class PythonTool(Checked):
         idempotent: bool = False,
         verify: Function | None = None,
         timeout: float | None = None,
+        returns: Mapping[str, Field] | None = None,
+        verbs: Iterable[str] = (),
     ) -> None:
         self.function = function
         self._look_up = verify
@@ -70,7 +76,10 @@ class PythonTool(Checked):
         keyed = _takes_key(function)
         spec = _spec(function, self._arguments, frozenset(effects))
         super().__init__(
-            replace(spec, idempotent=idempotent, keyed=keyed, verified=verify is not None, timeout=timeout)
+            replace(
+                spec, idempotent=idempotent, keyed=keyed, verified=verify is not None, timeout=timeout,
+                returns=_returns(spec) if returns is None else returns, verbs=tuple(verbs),
+            )
         )  # fmt: skip
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -141,6 +150,8 @@ def tool(
     idempotent: bool = False,
     verify: Function | None = None,
     timeout: float | None = None,
+    returns: Mapping[str, Field] | None = None,
+    verbs: Iterable[str] = (),
 ) -> Callable[[Function], PythonTool]: ...
 def tool(
     function: Function | None = None,
@@ -149,6 +160,8 @@ def tool(
     idempotent: bool = False,
     verify: Function | None = None,
     timeout: float | None = None,
+    returns: Mapping[str, Field] | None = None,
+    verbs: Iterable[str] = (),
 ) -> PythonTool | Callable[[Function], PythonTool]:
     """Make a typed function a tool.
 
@@ -159,10 +172,19 @@ def tool(
         verify: a function of the same parameters that tells whether a call happened: `Happened(what it returned)`, or
             None if it did not. If it raises, nobody can tell, and a person is asked.
         timeout: for how many seconds a call may take; None: for ever.
+        returns: who can have written which field of what it returns ("*": all others, "": a value that is no table).
+        Left
+            out: of a tool that only reads, anyone; of any other, the service alone.
+        verbs: words by which people ask for it, beside those for its effects.
     """
     if function is not None:
-        return PythonTool(function, effects, idempotent, verify, timeout)
-    return lambda decorated: PythonTool(decorated, effects, idempotent, verify, timeout)
+        return PythonTool(function, effects, idempotent, verify, timeout, returns, verbs)
+    return lambda decorated: PythonTool(decorated, effects, idempotent, verify, timeout, returns, verbs)
+
+
+def _returns(spec: ToolSpec) -> dict[str, Field]:
+    """What a call that acts returns is the service's receipt; what is read anyone may have written."""
+    return {} if spec.effects <= {"reads"} else {"*": Field(attested=True)}
 
 
 def _model(function: Function) -> type[BaseModel]:
@@ -178,7 +200,7 @@ def _model(function: Function) -> type[BaseModel]:
         if name not in hints:
             raise BadInput(where, "no annotation", "a type, such as `: str`")
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[f"p{place}"] = (Annotated[hints[name], Field(alias=name)], default)
+        fields[f"p{place}"] = (Annotated[hints[name], Called(alias=name)], default)
     return create_model(function.__name__, **fields)
 
 

@@ -38,6 +38,7 @@ from benchmarks.peers.postgres import cluster
 from benchmarks.table import show
 from benchmarks.workload import KEY, ONCE, Book, expected, stations
 from kernos.drivers.clock.system import SystemClock
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import KernosError
@@ -122,7 +123,7 @@ async def judge(url: str, folder: Path, hit: Sequence[tuple[float, float]]) -> F
     """Compare the journals in a database with the book in the folder."""
     store = SqlStore.open(url)
     ledger = Ledger(Journal(store, KEY))
-    kernel = Kernel(store, SystemClock(), stations(), {}, {}, key=KEY)
+    kernel = Kernel(store, SystemClock(), stations(), {}, {}, key=KEY, policy=CedarPolicy())
     statuses = await ledger.statuses()
     rows = {status.pid: await ledger.records(status.pid) for status in statuses}
     figures = Figures(len(hit), len(statuses), sum(status.calls for status in statuses))

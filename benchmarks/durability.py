@@ -35,6 +35,7 @@ from benchmarks.peers.postgres import cluster
 from benchmarks.table import percentile, show
 from kernos.drivers.clock.system import SystemClock
 from kernos.drivers.dispatch.local import LocalDispatcher
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.database import Durability
 from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.dispatch import Kernel
@@ -112,7 +113,9 @@ def kernel_on(
 
     stations = {name: station(name) for name in programs}
     store, tools = SqlStore.open(url, durability), {"look_up": look_up, "linger": linger}
-    return Kernel(store, SystemClock(), stations, {}, tools, key=KEY, hint=hint or (lambda pid: None))
+    return Kernel(
+        store, SystemClock(), stations, {}, tools, key=KEY, hint=hint or (lambda pid: None), policy=CedarPolicy()
+    )
 
 
 async def overhead(url: str, durability: Durability) -> list[float]:

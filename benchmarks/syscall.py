@@ -29,6 +29,7 @@ import kernos
 from benchmarks.table import percentile, show
 from kernos.drivers.clock.system import SystemClock
 from kernos.drivers.engine.scripted import ScriptedEngine, say
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.grants import Grant, Station
@@ -65,7 +66,7 @@ async def overhead(folder: Path) -> list[float]:
 
     station = Station("caller", "caller", program, "none", {"look_up": Grant("look_up")}, (), PLENTY)
     store = SqlStore.open(folder / "overhead.db", "power")
-    kernel = Kernel(store, SystemClock(), {"caller": station}, {}, {"look_up": look_up})
+    kernel = Kernel(store, SystemClock(), {"caller": station}, {}, {"look_up": look_up}, policy=CedarPolicy())
     pid = await kernel.spawn("caller", "owner")
     await kernel.deliver(pid, "look up kernos")
     await kernel.tick(pid)
@@ -105,7 +106,14 @@ async def growth(folder: Path) -> list[int]:
     )
     file = folder / "growth.db"
     engines = {"echo": ScriptedEngine(answer)}
-    kernel = Kernel(SqlStore.open(file, "crash"), SystemClock(), {"clerk": station}, engines, {"look_up": look_up})
+    kernel = Kernel(
+        SqlStore.open(file, "crash"),
+        SystemClock(),
+        {"clerk": station},
+        engines,
+        {"look_up": look_up},
+        policy=CedarPolicy(),
+    )
     pid = await kernel.spawn("clerk", "owner")
     sizes = [stored(file)]
     for turn in range(TURNS + WINDOW):

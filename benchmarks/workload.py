@@ -30,6 +30,7 @@ import kernos
 from kernos.drivers.clock.system import SystemClock
 from kernos.drivers.dispatch.local import LocalDispatcher
 from kernos.drivers.engine.scripted import ScriptedEngine, say
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.sql import SqlStore
 from kernos.drivers.tool.joined import JoinedTool
 from kernos.drivers.tool.python import PythonTool
@@ -39,7 +40,7 @@ from kernos.kernel.grants import Grant, Station
 from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
 from kernos.kernel.ports import Answer, Prompt, Question, Tool
-from kernos.kernel.types import Action, Json, Message, Status, ToolSpec
+from kernos.kernel.types import Action, Field, Json, Message, Status, ToolSpec
 
 KEY = b"the key of the chains of this workload"
 OWNER = "ada"
@@ -118,7 +119,8 @@ def tools(effects: Book, dice: Random) -> dict[str, Tool]:
         return does("asked", what)
 
     made: list[Tool] = [
-        PythonTool(looks, ["reads"]), PythonTool(sets, ["writes"], idempotent=True), PythonTool(keyed, ["writes"]),
+        PythonTool(looks, ["reads"], returns={"*": Field(attested=True)}), PythonTool(sets, ["writes"],
+        idempotent=True), PythonTool(keyed, ["writes"]),
         PythonTool(verified, ["sends"], verify=happened), PythonTool(plain, ["pays"]), PythonTool(asked, ["pays"]),
         JoinedTool(JOINED, "insert into joined (what) values (:what)"),
     ]  # fmt: skip
@@ -333,7 +335,9 @@ class Life:
         """Work on a journal until killed, or in the last life until all processes have exited."""
         store, dispatcher = SqlStore.open(url, "power"), LocalDispatcher(troubled)
         engines = {"echo": ScriptedEngine(echo)}
-        kernel = Kernel(store, SystemClock(), stations(), engines, self.tools, key=KEY, hint=dispatcher.hint)
+        kernel = Kernel(
+            store, SystemClock(), stations(), engines, self.tools, key=KEY, hint=dispatcher.hint, policy=CedarPolicy()
+        )
         said, effects = Book(self.folder / "said"), Book(self.folder / "effects")
         person = Person(kernel, Ledger(Journal(store, KEY)), said, effects, self.dice, begun)
         serving, living = asyncio.create_task(dispatcher.serve(kernel)), asyncio.create_task(person.live(self.last))

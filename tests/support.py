@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import kernos
 from kernos.drivers.clock.fixed import FixedClock
 from kernos.drivers.engine.scripted import Script, ScriptedEngine
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.memory import MemoryStore
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.dispatch import Kernel
@@ -25,13 +26,15 @@ from kernos.kernel.labels import Sources
 from kernos.kernel.ledger import Ledger
 from kernos.kernel.limits import Limits, Price
 from kernos.kernel.ports import Commit, Due, Engine, Memory, Prompt, Spent, Store, Tool
-from kernos.kernel.types import Action, Json, Note, Record, RecordKind, Source, Status
+from kernos.kernel.types import Action, Field, Json, Note, Record, RecordKind, Source, Status, ToolSpec
 from kernos.userland.employee import Brief, employee
 from kernos.userland.lib import Process
 
 OWNER = "ada"
 CLERK = "clerk"
 ENGINE = "local"
+OURS = {"*": Field(attested=True)}
+"""What a tool returns that nobody else can have written."""
 Program = Callable[[Process], Coroutine[Any, Any, Json]]
 
 
@@ -70,11 +73,11 @@ class World:
             done.append("breaks")
             raise RuntimeError("it broke")
 
-        self.find = PythonTool(find, ["reads"], False)
+        self.find = PythonTool(find, ["reads"], False, returns=OURS)
         self.note = PythonTool(note, ["writes"], True)
         self.pay = PythonTool(pay, ["pays"], False)
         self.buy = PythonTool(buy, ["writes"], False)
-        self.breaks = PythonTool(breaks, ["reads"], False)
+        self.breaks = PythonTool(breaks, ["reads"], False, returns=OURS)
 
     @property
     def tools(self) -> list[Tool]:
@@ -104,6 +107,7 @@ def runs(
     limits: Limits = Limits(), slug: str = CLERK, spawns: Iterable[str] = (),
 ) -> Station:  # fmt: skip
     """The station of an employee that runs this program and is granted these tools."""
+    tools = list(tools)
     grants = {name: Grant(name, name in ask) for name in by_name(tools)}
     kinds = tuple(Claim(what, re.compile(pattern)) for what, pattern in (claims or {}).items())
     return Station(
@@ -142,7 +146,9 @@ class House:
         others: Iterable[Station] = (),
         key: bytes = b"",
         prices: Mapping[str, Price] | None = None,
+        identities: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        self.identities = identities
         self.store: Store = store or MemoryStore()
         self.clock = FixedClock()
         self.station = station
@@ -160,7 +166,7 @@ class House:
         stations = {**self.others, station.slug: station}
         kernel = Kernel(
             store or self.store, self.clock, stations, {ENGINE: self.engine}, self.tools, key=self.key,
-            prices=self.prices,
+            prices=self.prices, policy=CedarPolicy(), identities=self.identities,
         )  # fmt: skip
         self._booted.append(kernel)
         return kernel
@@ -336,7 +342,7 @@ def read(words: Iterable[str] = (), data: Json = None) -> Sources:
     sources = Sources()
     for text in words:
         sources.heard(*heard(text))
-    sources.learned(Source("tool", "find", "row 2"), data)
+    sources.learned(Source("tool", "find", "row 2"), data, spec=ToolSpec("find", "Find.", {}, returns=OURS))
     return sources
 
 

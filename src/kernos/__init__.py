@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from kernos.drivers.tool.python import Happened, source, tool
     from kernos.kernel.abi import Ended, Invoked
     from kernos.kernel.errors import Uncertain
-    from kernos.kernel.types import Deny, Message
+    from kernos.kernel.types import Deny, Field, Message
     from kernos.userland.lib import Process, program
 
-__all__ = ["Deny", "Ended", "Happened", "Invoked", "Message", "Process", "program", "Uncertain", "source", "tool"]
+__all__ = [
+    "Deny", "Ended", "Field", "Happened", "Invoked", "Message", "Process", "program", "Uncertain", "source", "tool",
+]  # fmt: skip
 __version__ = "0.1.0"
 
 _HOMES = {
     "Deny": "kernos.kernel.types",
     "Ended": "kernos.kernel.abi",
+    "Field": "kernos.kernel.types",
     "Happened": "kernos.drivers.tool.python",
     "Invoked": "kernos.kernel.abi",
     "Message": "kernos.kernel.types",

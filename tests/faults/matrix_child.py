@@ -27,6 +27,7 @@ import kernos.drivers.store.postgres
 import kernos.drivers.store.sqlite
 from kernos.drivers.clock.system import SystemClock
 from kernos.drivers.engine.scripted import ScriptedEngine, say
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.sql import SqlStore
 from kernos.drivers.tool.joined import JoinedTool
 from kernos.drivers.tool.python import PythonTool
@@ -36,7 +37,7 @@ from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
 from kernos.kernel.ports import Answer, Commit, Store, Tool
 from kernos.kernel.types import Json, Message, Note, ToolSpec
-from tests.support import Wrapped
+from tests.support import OURS, Wrapped
 
 KEY = b"matrix"
 OWNER = "ada"
@@ -132,7 +133,8 @@ def tools(book: Path, points: Points) -> dict[str, Tool]:
 
     schema = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
     made: list[Tool] = [
-        PythonTool(reads, ["reads"]), PythonTool(idempotent, ["writes"], idempotent=True), PythonTool(keyed, ["pays"]),
+        PythonTool(reads, ["reads"], returns=OURS), PythonTool(idempotent, ["writes"], idempotent=True),
+        PythonTool(keyed, ["pays"]),
         PythonTool(verified, ["pays"], verify=happened), PythonTool(plain, ["pays"]), PythonTool(asked, ["pays"]),
         JoinedTool(ToolSpec("joined", "Keep a row.", schema, effects=frozenset({"writes"}), joins=True), JOINED),
     ]  # fmt: skip
@@ -223,7 +225,7 @@ class Driver:
         self.store.engine.dispose()
         self.kernel = Kernel(
             Deadly(self.store, self.points), self.clock, stations(),
-            {"echo": ScriptedEngine(lambda prompt: say("hm"))}, tools(book, self.points), key=KEY,
+            {"echo": ScriptedEngine(lambda prompt: say("hm"))}, tools(book, self.points), key=KEY, policy=CedarPolicy(),
         )  # fmt: skip
         self.ledger = Ledger(Journal(self.store, KEY))
 

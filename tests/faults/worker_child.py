@@ -16,6 +16,7 @@ from pathlib import Path
 from kernos.drivers.clock.system import SystemClock
 from kernos.drivers.dispatch.procrastinate import ProcrastinateDispatcher
 from kernos.drivers.engine.scripted import ScriptedEngine
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.sql import SqlStore
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.dispatch import Kernel
@@ -78,7 +79,7 @@ def kernel(store: SqlStore, effects: Effects) -> Kernel:
     """A kernel on the store that all workers share; the test has one too, without a dispatcher."""
     tools = effects.tools
     station, engines = runs(labour, tools), {ENGINE: ScriptedEngine(())}
-    return Kernel(store, SystemClock(), {CLERK: station}, engines, by_name(tools))
+    return Kernel(store, SystemClock(), {CLERK: station}, engines, by_name(tools), policy=CedarPolicy())
 
 
 async def serve(url: str, folder: Path, worker: str, at_once: int) -> None:

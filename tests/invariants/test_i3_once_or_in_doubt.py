@@ -24,7 +24,7 @@ from kernos.kernel.errors import BadInput, StoreError
 from kernos.kernel.ports import Answer, Store, Tool, ToolResult, Write
 from kernos.kernel.types import Action, Json, Settlement, Status, ToolSpec, canonical
 from kernos.userland.lib import Process
-from tests.support import CLERK, OWNER, Failing, House, World, following, runs, serves, story
+from tests.support import CLERK, OURS, OWNER, Failing, House, World, following, runs, serves, story
 
 Crash = tuple[int, bool]
 """The write at which a machine stops, counted from 1, and whether that one is durable."""
@@ -219,7 +219,7 @@ def plain(till: Till) -> PythonTool:
 
 
 def reading(till: Till) -> PythonTool:
-    return PythonTool(plain(till).function, ["reads"])
+    return PythonTool(plain(till).function, ["reads"], returns=OURS)
 
 
 def idempotent(till: Till) -> PythonTool:

@@ -19,7 +19,7 @@ from kernos.kernel.limits import Limits, Price, Sums, Usage, check
 from kernos.kernel.ports import Answer
 from kernos.kernel.types import Generation, Json, Message, Record, canonical
 from kernos.userland.lib import Process
-from tests.support import CLERK, OWNER, House, World, runs
+from tests.support import CLERK, OURS, OWNER, House, World, runs
 
 LONG = 500
 """More often than any limit here allows."""
@@ -167,7 +167,7 @@ async def test_i5_the_time_of_a_tool_counts() -> None:
         await process.invoke("slow")
         await process.invoke("slow")
 
-    tools = [PythonTool(slow, ["reads"], False)]
+    tools = [PythonTool(slow, ["reads"], False, returns=OURS)]
     async with House(runs(program, tools, limits=Limits(seconds=9)), tools) as house:
         kernel, pid = await house.start()
         status = await kernel.tick(pid)
@@ -546,7 +546,7 @@ async def test_i5_a_tool_tells_of_the_time_that_it_took() -> None:
         assert isinstance(reply, Invoked)
         near.append(dict(reply.near))
 
-    tools = [PythonTool(slow, ["reads"])]
+    tools = [PythonTool(slow, ["reads"], returns=OURS)]
     async with House(runs(program, tools, limits=Limits(seconds=10)), tools) as house:
         kernel, pid = await house.start()
         await kernel.tick(pid)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kernos.drivers.clock.system import SystemClock
 from kernos.drivers.engine.scripted import say
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.memory import MemoryStore
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.abi import Invoked
@@ -23,7 +24,7 @@ from kernos.kernel.mailbox import note
 from kernos.kernel.ports import Answer
 from kernos.kernel.types import Deny, Generation, Json, Message, Record, Status, canonical
 from kernos.userland.lib import Process
-from tests.support import Failing, House, Program, World, runs
+from tests.support import OURS, Failing, House, Program, World, runs
 
 STEPS = st.lists(
     st.sampled_from(["now", "random", "send", "find", "buy", "breaks", "unknown", "generate", "receive", "ask"]),
@@ -107,7 +108,7 @@ async def test_i6_now_and_random_are_the_same_again_on_a_real_clock() -> None:
 
     station = runs(program)
     store = MemoryStore()
-    kernels = [Kernel(store, SystemClock(), {"clerk": station}, {}, {}) for _ in range(3)]
+    kernels = [Kernel(store, SystemClock(), {"clerk": station}, {}, {}, policy=CedarPolicy()) for _ in range(3)]
     pid = await kernels[0].spawn("clerk", "ada")
     for kernel in kernels:
         await kernel.tick(pid)
@@ -230,7 +231,7 @@ async def test_i6_a_program_sees_of_a_reply_exactly_what_is_recorded(what: str) 
         await process.send(f"{reply}")
         await process.receive()
 
-    tools = [PythonTool(unsorted, ["reads"], False)]
+    tools = [PythonTool(unsorted, ["reads"], False, returns=OURS)]
     async with House(runs(program, tools), tools, lambda _: say("x")) as house:
         kernel, pid = await house.start()
         await kernel.tick(pid)

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from kernos.drivers.clock.system import SystemClock
 from kernos.drivers.engine.scripted import ScriptedEngine
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.sql import SqlStore
 from kernos.drivers.witness.file import FileWitness
 from kernos.kernel.dispatch import Kernel
@@ -61,7 +62,9 @@ class Office:
         world, pids = World(), list[str]()
         tools, store = by_name(world.tools), SqlStore.open(self.file)
         stations, engines = {CLERK: runs(clerk, world.tools)}, {ENGINE: ScriptedEngine(())}
-        kernel = Kernel(store, SystemClock(), stations, engines, tools, key=KEY, witness=self.anchors)
+        kernel = Kernel(
+            store, SystemClock(), stations, engines, tools, key=KEY, witness=self.anchors, policy=CedarPolicy()
+        )
         for pid, text in said:
             pids.append(pid or await kernel.spawn(CLERK, "ada"))
             await kernel.deliver(pids[-1], text)

@@ -50,7 +50,7 @@ async def test_a_call_whose_grant_asks_waits_for_a_person_and_has_not_run() -> N
         question = await kernel.question(pid)
         assert question is not None
         assert (question.pid, question.kind, question.evidence) == (pid, "approval", ())
-        assert question.text == 'clerk wants to call note with {"text":"tea"}. Allow?'
+        assert question.text == 'clerk may use note only when a person agrees. note {"text":"tea"} – allow?'
         assert world.done == []
 
 

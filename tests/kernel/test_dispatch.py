@@ -16,7 +16,7 @@ from kernos.kernel.limits import ENGINE_ATTEMPTS, LIVE_PROCESSES, Limits
 from kernos.kernel.ports import Commit, Prompt, Store
 from kernos.kernel.types import Action, Generation, Message, Note, Record, RecordKind
 from kernos.userland.lib import Process
-from tests.support import CLERK, House, LongCall, World, Wrapped, runs, serves
+from tests.support import CLERK, OURS, House, LongCall, World, Wrapped, runs, serves
 
 
 class Fragile(ScriptedEngine):
@@ -306,7 +306,7 @@ async def test_a_note_that_came_for_a_running_process_is_taken_at_its_next_call_
         await process.invoke("look")
         seen.append(await process.receive())
 
-    tools = [PythonTool(look, ["reads"], False)]
+    tools = [PythonTool(look, ["reads"], False, returns=OURS)]
     async with House(runs(program, tools), tools) as house:
         kernel, pid = await house.start()
         assert (await kernel.tick(pid)).why == "done"

@@ -17,7 +17,7 @@ from kernos.kernel.ports import Prompt, Tool, ToolResult
 from kernos.kernel.types import Action, Json, Message, ToolSpec
 from kernos.userland.employee import ACTIONS_A_TURN, GIVING_UP, RESULT_CHARS
 from kernos.userland.language import choose, language_of
-from tests.support import House, World, serves
+from tests.support import OURS, House, World, serves
 
 AGE = {"en": "How old is it for?", "zh": "请问多大年纪？"}
 SKIN = {"en": "Which skin type?", "zh": "哪种肤质？"}
@@ -55,7 +55,7 @@ class Speaks(Checked):
         return ToolResult([{"name": "silk"}], self.say)
 
 
-SEARCH = PythonTool(search, ["reads"], False)
+SEARCH = PythonTool(search, ["reads"], False, returns=OURS)
 SHIP, SEND = PythonTool(ship, ["writes"], False), PythonTool(send_parcel, ["sends"], False)
 FIND = Action("search", {"age": 25, "skin": "dry"})
 
@@ -170,7 +170,7 @@ async def test_a_long_result_is_cut_in_the_context_and_whole_in_the_journal() ->
         """Read a book."""
         return "word " * RESULT_CHARS
 
-    tools = [PythonTool(read, ["reads"], False)]
+    tools = [PythonTool(read, ["reads"], False, returns=OURS)]
     async with House(serves(tools), tools, [Action("read", {}), say("long")]) as house:
         kernel, pid = await house.start()
         await kernel.deliver(pid, "read")

@@ -208,7 +208,7 @@ async def test_a_process_may_start_only_employees_that_its_own_is_granted(spawns
     async with House(runs(program, spawns=spawns)) as house:
         kernel, pid = await house.start()
         await house.run(kernel)
-        why = "there is no employee nobody" if spawns else "clerk may not start a process of nobody"
+        why = "there is no employee nobody" if spawns else "clerk is not granted nobody"
         assert await result(house, pid) == why
         assert len(await house.store.statuses()) == 1
 

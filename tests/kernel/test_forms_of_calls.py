@@ -52,7 +52,7 @@ async def test_a_value_of_another_type_is_bad_input_that_a_program_may_survive(w
         (Action("sleep", {"seconds": "soon"}), "sleep: seconds: found 'soon'"),
         (Action("sleep", {}), "the arguments do not fit"),
         (Action("recall", {"key": 7}), "recall: key: found 7"),
-        (Action("spawn", {"employee": "nobody", "task": "x"}), "may not start a process of nobody"),
+        (Action("spawn", {"employee": "nobody", "task": "x"}), "is not granted nobody"),
     ],
 )
 async def test_a_model_that_fills_a_system_call_wrongly_is_told(action: Action, told: str) -> None:

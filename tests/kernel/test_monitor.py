@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kernos
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.kernel.abi import AskPerson, Generate, Invoke, Now, Random, Receive, Request, Send
 from kernos.kernel.grants import Station
 from kernos.kernel.labels import Sources
 from kernos.kernel.monitor import Monitor
-from kernos.kernel.types import Allow, Ask, Deny, Json, Verdict
+from kernos.kernel.types import Allow, Ask, Asked, Deny, Json, Verdict
 from tests.support import by_name, idle, read, ready, runs
 
 SKIN = {"dry": ["干皮"], "oily": ["油皮"]}
@@ -38,12 +39,12 @@ async def buy_all(sku: Annotated[list[str], kernos.source("data")]) -> None:
 
 
 TOOLS = ready(search, buy, buy_all)
-MONITOR = Monitor(by_name(TOOLS))
+MONITOR = Monitor(CedarPolicy())
 GRANTED = runs(idle, TOOLS)
 
 
 def judge(request: Request, *words: str, data: Json = None, station: Station = GRANTED) -> Verdict:
-    return MONITOR.judge(station, read(words, data), request)
+    return MONITOR.judge(station.with_tools(by_name(TOOLS)), read(words, data), request)
 
 
 # The table, row by row
@@ -55,7 +56,7 @@ def test_a_tool_without_a_grant_is_denied() -> None:
 
 
 def test_a_granted_tool_that_is_not_there_is_denied() -> None:
-    verdict = Monitor({}).judge(GRANTED, Sources(), Invoke("buy", {"sku": "T-1"}))
+    verdict = MONITOR.judge(GRANTED, Sources(), Invoke("buy", {"sku": "T-1"}))
     assert isinstance(verdict, Deny) and verdict.rule == "grant"
 
 
@@ -115,7 +116,15 @@ def test_a_claim_without_a_source_is_denied(text: str, allowed: bool) -> None:
 def test_a_grant_that_asks_asks_with_the_evidence() -> None:
     station = runs(idle, TOOLS, ask=["buy"])
     verdict = judge(Invoke("buy", {"sku": "T-1"}), data={"sku": "T-1"}, station=station)
-    assert verdict == Ask("approval", "clerk wants to call buy", {"sku": "find at row 2.sku: “T-1”"})
+    assert verdict == Ask(
+        "approval", "clerk may use buy only when a person agrees.", {"sku": "find at row 2.sku: “T-1”"},
+        (
+            Asked(
+                "buy", {"sku": "T-1"}, "approval", "clerk may use buy only when a person agrees.",
+                evidence={"sku": "find at row 2.sku: “T-1”"}, effects=("writes",),
+            ),
+        ),
+    )  # fmt: skip
 
 
 def test_a_person_is_not_asked_about_what_is_denied_anyway() -> None:
@@ -155,5 +164,7 @@ async def anything(skin: Annotated[Any, kernos.source("user", SKIN)]) -> None:
 @pytest.mark.parametrize("value", [{"a": 1}, [["dry"]]])
 def test_a_value_of_an_open_schema_that_cannot_be_a_word_is_denied(value: Json) -> None:
     tools = ready(anything)
-    verdict = Monitor(by_name(tools)).judge(runs(idle, tools), read(["dry"]), Invoke("anything", {"skin": value}))
+    verdict = Monitor(CedarPolicy()).judge(
+        runs(idle, tools).with_tools(by_name(tools)), read(["dry"]), Invoke("anything", {"skin": value})
+    )
     assert isinstance(verdict, Deny)

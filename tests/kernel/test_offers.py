@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kernos
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.kernel.abi import Invoke
 from kernos.kernel.grants import Station
 from kernos.kernel.limits import OFFERED_VALUES
@@ -43,7 +44,12 @@ GRANTED = runs(idle, TOOLS)
 
 def offered(tool: str, *words: str, data: Json = None, station: Station = GRANTED) -> Json:
     """The properties of a tool as they are offered; None if it is not."""
-    return Monitor(by_name(TOOLS)).offers(station, read(words, data), [tool]).get(tool, {}).get("properties")
+    return (
+        Monitor(CedarPolicy())
+        .offers(station.with_tools(by_name(TOOLS)), read(words, data), [tool])
+        .get(tool, {})
+        .get("properties")
+    )
 
 
 def test_a_parameter_is_narrowed_to_what_the_owner_said() -> None:
@@ -109,7 +115,7 @@ async def some_texts(x: Annotated[list[str], kernos.source("data")]) -> None:
 
 
 ONE = by_name(ready(one_skin, one_age, one_size, one_text, one_number, some_texts))
-CHOOSER = runs(idle, ONE.values())
+CHOOSER = runs(idle, ONE.values()).with_tools(ONE)
 WORDS = st.lists(
     st.sampled_from(["dry", "oily", "干皮", "不是", "not", "25 years", "二十", "yuan", "3", "one", "2.5", ",", "100"]),
     max_size=8,
@@ -119,7 +125,7 @@ WORDS = st.lists(
 def refused(tool: str, words: list[str], data: list[Json]) -> list[Json]:
     """The offered values that are denied when they are chosen."""
     sources = read(words, [{"x": value} for value in data])
-    monitor = Monitor(ONE)
+    monitor = Monitor(CedarPolicy())
     schema = monitor.offers(CHOOSER, sources, [tool]).get(tool, {}).get("properties", {}).get("x", {})
     listed = schema.get("enum", [])
     return [v for v in listed if isinstance(monitor.judge(CHOOSER, sources, Invoke(tool, {"x": v})), Deny)]
@@ -151,7 +157,9 @@ def test_a_list_is_narrowed_part_by_part() -> None:
 
 
 def test_a_parameter_that_may_be_null_is_judged_like_any_other() -> None:
-    verdict = Monitor(by_name(TOOLS)).judge(GRANTED, read(["100 yuan"]), Invoke("limit", {"budget": 100}))
+    verdict = Monitor(CedarPolicy()).judge(
+        GRANTED.with_tools(by_name(TOOLS)), read(["100 yuan"]), Invoke("limit", {"budget": 100})
+    )
     assert not isinstance(verdict, Deny)
     assert offered("limit", "100 yuan") == {"budget": {"enum": [100]}}
     assert offered("limit") == {}

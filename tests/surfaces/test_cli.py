@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -115,7 +116,10 @@ def test_a_grant_that_asks_waits_for_the_person(tmp_path: Path) -> None:
     car = (folder / "kernos.toml").read_text("utf-8")
     (folder / "kernos.toml").write_text(car.replace("tools = [", 'ask = ["travel_time"]\ntools = ['), "utf-8")
     talk = kernos("chat", folder, said="100 km at 50 km/h\nyes\n")
-    assert "assistant wants to call travel_time" in talk.out
+    assert "? may it make this call? (open until " in talk.out
+    assert "  travel_time (reads)\n    kilometres = 100\n" in talk.out
+    assert re.search(r"        ← \w+ at row 3: “100”", talk.out)
+    assert "by the rule approval (base.cedar): assistant may use" in " ".join(talk.out.split())
     assert "It takes two hours." in talk.out
     assert "approved" in talk.out
 

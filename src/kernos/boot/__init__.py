@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from kernos.kernel.errors import KernosError, ModelMissing, NotFound
 
 if TYPE_CHECKING:
     from kernos.drivers.engine.models import Shelf
+    from kernos.drivers.policy.cedar import CedarPolicy
     from kernos.kernel.desk import Desk
     from kernos.kernel.dispatch import Kernel
     from kernos.kernel.ledger import Ledger
@@ -83,24 +84,27 @@ class System:
         wiring = Wiring(home_of(place), company, self.shelf)
         for lack in wiring.missing() if alone else ():
             raise ModelMissing(lack)
-        tools = wiring.tools()
-        stations = {slug: wiring.station(slug, tools) for slug in company.agents}
         archive = Archive(place)
         folder = state(home_of(place))
         async with AsyncExitStack() as opened:  # what stays open only if all of it can be opened
-            held = opened.enter_context(lock(folder)) if alone and not archive.shared else None
+            released = opened.enter_context(ExitStack())
+            released.enter_context(wiring.guarded())  # before any code of the company's is read
+            tools = wiring.tools()
+            stations = {slug: wiring.station(slug, tools) for slug in company.agents}
+            held = released.enter_context(lock(folder)) if alone and not archive.shared else None
             store = archive.open()
             opened.push_async_callback(store.close)
             if held is not None:
                 store.hold()
             key = await archive.new_key(store)
-            witness = archive.witness(signing=True)
+            kernel = Kernel(
+                store, SystemClock(), stations, wiring.engines(), tools, key=key, prices=wiring.prices(),
+                witness=archive.witness(signing=True), skew=CLOCK_SKEW if archive.shared else None,
+                hint=self._hints.get(place, lambda pid: None), release=released.close, policy=wiring.policy(),
+                identities=wiring.identities(),
+            )  # fmt: skip
             opened.pop_all()
-        return Kernel(
-            store, SystemClock(), stations, wiring.engines(), tools, key=key, prices=wiring.prices(), witness=witness,
-            skew=CLOCK_SKEW if archive.shared else None, hint=self._hints.get(place, lambda pid: None),
-            release=held.release if held is not None else lambda: None,
-        )  # fmt: skip
+        return kernel
 
     def dispatcher(self, place: Path) -> Dispatcher:
         """Who gives turns to the processes of a place. Open it before its kernel, which then gives it hints."""
@@ -137,6 +141,13 @@ class System:
 
         archive = Archive(place)
         return Ledger(archive.journal(keyed=audit), archive.witness(signing=False) if audit else None)
+
+    def policy(self, place: Path) -> CedarPolicy:
+        """The rules in force at a place."""
+        company = self.company(place)
+        if company.problems:
+            raise company.problems[0].error()
+        return Wiring(home_of(place), company, self.shelf).policy()
 
     def missing(self, place: Path) -> list[str]:
         """What this machine lacks to run a place: models that are not pulled."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections import ChainMap
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from kernos.kernel.journal import Journal
 if TYPE_CHECKING:
     from kernos.drivers.store.sql import SqlStore
     from kernos.kernel.ports import Store, Witness
+    from kernos.userland.company.sidecar import Networks
 
 
 def home_of(place: Path) -> Path:
@@ -30,16 +33,34 @@ class Archive:
 
     def __init__(self, place: Path) -> None:
         self._place, self._home = place, home_of(place)
-        self._given = _raw(place)
+        self._car = _raw(place / "kernos.toml")
+        self._given = _table(self._car, "journal")
         self.shared = self._given.get("dispatcher") == "procrastinate"
 
-    @property
+    @cached_property
     def url(self) -> str:
-        """The database's address, with variables put in. Raises BadInput for one that is not set."""
+        """The database's address, with variables put in, and pinned in sovereign mode. Raises BadInput if it may not be
+        reached, or a variable is not set."""
+        where = "kernos.toml: journal.url"
         url = os.path.expandvars(str(self._given.get("url", "")))
         if url and "$" in url:
-            raise BadInput("kernos.toml: journal.url", "a variable that is not set", "one that is, or none")
-        return url
+            raise BadInput(where, "a variable that is not set", "one that is, or none")
+        if not url:
+            return ""
+        from kernos.drivers.network.gate import Gate, server
+
+        networks = self._networks()
+        return server(where, url, Gate(networks.allow) if networks.sovereign else None)
+
+    def _networks(self) -> Networks:
+        from kernos.userland.company.sidecar import Networks
+
+        included = self._car.get("include", [])
+        cars = [self._car, *(_raw(self._home / str(name)) for name in (included if isinstance(included, list) else []))]
+        try:
+            return Networks(**ChainMap(*(_table(car, "networks") for car in cars)))
+        except ValueError:
+            return Networks()
 
     @property
     def file(self) -> Path:
@@ -93,9 +114,13 @@ class Archive:
         return self._home / Path(given).expanduser() if given else None
 
 
-def _raw(place: Path) -> Mapping[str, Any]:
+def _raw(file: Path) -> Mapping[str, Any]:
     try:
-        found = tomllib.loads((place / "kernos.toml").read_text("utf-8-sig")).get("journal", {})
-    except (OSError, ValueError, AttributeError):
+        return tomllib.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError):
         return {}
+
+
+def _table(car: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = car.get(name)
     return found if isinstance(found, dict) else {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,27 +17,53 @@ from kernos.kernel.limits import Limits, Price, Sums
 
 if TYPE_CHECKING:
     from kernos.drivers.engine.models import Shelf
+    from kernos.drivers.network.gate import Gate
+    from kernos.drivers.policy.cedar import CedarPolicy
     from kernos.kernel.ports import Engine, Program, Tool
     from kernos.userland.company import sidecar
     from kernos.userland.company.folder import Company
+
+_OWN = ((sys.executable, "-m", "kernos.drivers.engine.server"), ("bwrap", "--unshare-net"))
+"""The programs that drivers start: one listens on loopback, the other has no network."""
 
 
 class Wiring:
     """What a company needs to run."""
 
     def __init__(self, home: Path, company: Company, shelf: Shelf) -> None:
+        from kernos.drivers.secrets.veil import Veil
+
         self._home, self._company, self._car, self._shelf = home, company, company.sidecar, shelf
+        self._veil = Veil()
+
+    @cached_property
+    def _gate(self) -> Gate | None:
+        """What engines, tools and databases may reach; None: everything."""
+        from kernos.drivers.network.gate import Gate
+
+        given = self._car.networks
+        programs = [*_OWN, *((name,) for name in given.programs)]
+        return Gate(given.allow, given.hosts, programs) if given.sovereign else None
+
+    def guarded(self) -> AbstractContextManager[None]:
+        """Puts all of this program behind the gate, if there is one."""
+        return self._gate.closed() if self._gate else nullcontext()
 
     def faults(self) -> list[KernosError]:
         """What the drivers find wrong before anything runs."""
         found: list[KernosError] = []
         programs = [partial(self._program, slug) for slug in self._company.agents]
-        attempts: list[Callable[[], object]] = [self.tools, self.engines, self.missing, *programs]
-        for attempt in attempts:
-            try:
-                attempt()
-            except KernosError as error:
-                found.append(error)
+        attempts: list[Callable[[], object]] = [self.tools, self.engines, self.missing, self.policy, *programs]
+        try:
+            guarded = self.guarded()
+        except BadInput as error:  # the networks themselves are wrong
+            return [error]
+        with guarded:
+            for attempt in attempts:
+                try:
+                    attempt()
+                except KernosError as error:
+                    found.append(error)
         return found
 
     def missing(self) -> list[str]:
@@ -51,7 +79,8 @@ class Wiring:
         return lacks
 
     def engines(self) -> dict[str, Engine]:
-        return {name: self._engine(f"kernos.toml: engines.{name}", engine) for name, engine in self._engines().items()}
+        given = self._engines().items()
+        return {name: self._veil.engine(self._engine(f"kernos.toml: engines.{name}", engine)) for name, engine in given}
 
     def prices(self) -> dict[str, Price]:
         return {name: Price(**engine.price.model_dump()) for name, engine in self._engines().items()}
@@ -73,24 +102,39 @@ class Wiring:
             return EmbeddedEngine(path, engine.context, engine.slots, engine.threads, engine.port)
         if engine.driver == "openai":
             from kernos.drivers.engine.client import OpenAIEngine
-            from kernos.drivers.engine.network import check
 
-            if self._car.networks.sovereign:
-                check(where, engine.url, self._car.networks.allow)
-            key = os.environ.get(engine.key_env, "") if engine.key_env else ""
-            if engine.key_env and not key:
-                raise BadInput(f"{where}.key_env", f"no variable {engine.key_env}", "one that holds the key")
-            return OpenAIEngine(engine.url, engine.model, key, engine.calls, engine.slots)
+            if self._gate:
+                self._gate.check(where, engine.url)
+            key = self._secret(f"{where}.key_env", engine.key_env) if engine.key_env else ""
+            direct = self._gate is not None
+            return OpenAIEngine(engine.url, engine.model, key, engine.calls, engine.slots, direct=direct)
         from kernos.drivers.engine.scripted import played
 
         return played(f"{where}.script", self._home / engine.script)
 
+    def identities(self) -> dict[str, list[str]]:
+        """Of each owner what is his own."""
+        return {owner: given.names for owner, given in self._car.owners.items()}
+
+    def policy(self) -> CedarPolicy:
+        """The rules: the shipped ones, those of the folder's grants, and its own."""
+        from kernos.drivers.policy.cedar import CedarPolicy
+        from kernos.userland.company.grants import compiled
+
+        return CedarPolicy([*compiled(self._car.employees).items(), *self._company.policies.items()])
+
+    def _secret(self, where: str, variable: str) -> str:
+        """A secret out of the environment, which no driver lets out from now on."""
+        if not os.environ.get(variable):
+            raise BadInput(where, f"no variable {variable}", "one that holds the secret")
+        return self._veil.hide(os.environ[variable])
+
     def tools(self) -> dict[str, Tool]:
-        return {name: self._tool(name, tool) for name, tool in self._car.tools.items()}
+        return {name: self._veil.tool(self._tool(name, tool)) for name, tool in self._car.tools.items()}
 
     def _skills(self, slug: str) -> dict[str, Tool]:
         """The tools by which an employee reads its own skills, if it has any."""
-        from kernos.drivers.tool.skills import LoadSkill, ReadSkillResource
+        from kernos.drivers.tool.skills import SCRIPTS, LoadSkill, ReadSkillResource, RunSkillScript
 
         known = self._company.skills
         own = {name: known[name] for name in self._company.agents[slug].skills if name in known}
@@ -98,7 +142,13 @@ class Wiring:
             return {}
         folders = {name: self._home / Path(skill.path).parent for name, skill in own.items()}
         bodies = {name: skill.body for name, skill in own.items()}
-        return {"load_skill": LoadSkill(bodies), "read_skill_resource": ReadSkillResource(folders)}
+        tools: dict[str, Tool] = {"load_skill": LoadSkill(bodies), "read_skill_resource": ReadSkillResource(folders)}
+        if scripted := {name: folder for name, folder in folders.items() if (folder / SCRIPTS).is_dir()}:
+            from kernos.drivers.sandbox.bubblewrap import Bubblewrap
+
+            kept = self._home / ".kernos" / "files"
+            tools["run_skill_script"] = RunSkillScript(scripted, Bubblewrap(), kept)
+        return tools
 
     def _tool(self, name: str, tool: sidecar.Tool) -> Tool:
         where = f"kernos.toml: tools.{name}"
@@ -106,6 +156,8 @@ class Wiring:
             from kernos.drivers.tool.loader import load
             from kernos.drivers.tool.python import PythonTool
 
+            for variable in tool.secrets:
+                self._secret(f"{where}.secrets", variable)
             found = load(f"{where}.function", self._home, tool.function)
             if not isinstance(found, PythonTool):
                 raise BadInput(f"{where}.function", f"{tool.function}, no tool", "a function under @kernos.tool")
@@ -126,26 +178,37 @@ class Wiring:
         ready.rehearse(where)
         return ready
 
-    def _calls(self, slug: str) -> dict[str, Tool]:
-        """The system calls that an employee's model may choose."""
+    def _calls(self, slug: str, tools: Mapping[str, Tool]) -> dict[str, Tool]:
+        """The system calls that an employee's model may choose; in Python it may call these and its tools."""
         from kernos.drivers.tool.schema import Unserved
         from kernos.userland.calls import specs
 
         given = self._company.employee(slug)
-        return {name: Unserved(spec) for name, spec in specs(given.calls, given.spawns).items()}
+        declared = specs(given.calls, given.spawns)
+        calls: dict[str, Tool] = {name: Unserved(spec) for name, spec in declared.items()}
+        if code := declared.pop("python", None):
+            from kernos.drivers.sandbox.monty import Monty
+            from kernos.drivers.tool.code import PythonCode
+
+            offered = {**{name: tool.spec for name, tool in tools.items()}, **declared}
+            functions = {name: tuple(spec.schema["properties"]) for name, spec in offered.items()}
+            calls["python"] = PythonCode(code, Monty(), functions)
+        return calls
 
     def station(self, slug: str, tools: Mapping[str, Tool]) -> Station:
         """An employee's place in the kernel."""
         given = self._company.employee(slug)
-        own = {**self._skills(slug), **self._calls(slug)}
-        tools = {name: tool for name, tool in {**tools, **own}.items() if name in (*given.tools, *own)}
+        skills = self._skills(slug)
+        tools = {name: tool for name, tool in {**tools, **skills}.items() if name in (*given.granted, *skills)}
+        own = {**skills, **self._calls(slug, tools)}
+        tools = {**tools, **own}
         engine = given.engine or next(iter(self._car.engines), "local")
         program = self._program(slug, tools, engine)
         return Station(
             slug, given.program or "employee", program, engine,
             {name: Grant(name, name in given.ask) for name in tools},
             tuple(Claim(claim.what, re.compile(claim.pattern)) for claim in given.claims),
-            self._limits(given), own, frozenset(given.spawns),
+            self._limits(given), own, frozenset(given.spawns), self._car.redlines.guard,
         )  # fmt: skip
 
     def _limits(self, given: sidecar.Employee) -> Limits:

@@ -121,6 +121,23 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Propose:
+    """Announce calls that are to come. If a person has to allow the first, all of them that need it go on one card."""
+
+    calls: tuple[Invoke, ...]
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Have a text read in quarantine: by a model call that has no tools and sees nothing else. Only values
+    of the schema come back: numbers, dates, choices, and words that stand in the text."""
+
+    text: str
+    schema: Mapping[str, Json]
+    max_tokens: int = 256
+
+
+@dataclass(frozen=True)
 class Invoked:
     """What a tool returned. A failure of the tool itself is a value too: `error` is written for the model.
 
@@ -144,6 +161,20 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Proposed:
+    """Of each announced call, whether it may now be made."""
+
+    may: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a text holds, by the schema's fields; one that is not there, or does not stand in the text, is left out."""
+
+    value: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Recalled:
     """What was remembered; `found` tells a kept null from nothing."""
 
@@ -153,9 +184,9 @@ class Recalled:
 
 Request = (
     Generate | Invoke | AskPerson | Send | Receive | Now | Random
-    | Spawn | Wait | Sleep | Remember | Recall | Checkpoint
+    | Spawn | Wait | Sleep | Remember | Recall | Checkpoint | Propose | Extract
 )  # fmt: skip
-Reply = Generation | Invoked | Ended | Recalled | Deny | str | float | None
+Reply = Generation | Invoked | Proposed | Extracted | Ended | Recalled | Deny | str | float | None
 
 
 @dataclass(frozen=True)
@@ -185,6 +216,8 @@ TABLE: tuple[Call, ...] = (
     Call(11, "remember", Remember, "None", "-", "none", (LimitExceeded,)),
     Call(12, "recall", Recall, "Recalled", "-", "read", (LimitExceeded,)),
     Call(13, "checkpoint", Checkpoint, "-", "-", "none", (LimitExceeded,)),
+    Call(14, "propose", Propose, "Proposed", "-", "person", (LimitExceeded,)),
+    Call(15, "extract", Extract, "Extracted", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
 )
 
 _SCALARS: dict[str, type | tuple[type, ...]] = {"str": str, "bool": bool, "int": int, "float": (int, float)}

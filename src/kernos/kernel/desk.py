@@ -11,6 +11,7 @@ No kernel has to run: what is put here waits in the mailbox, durable, for the pr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from kernos.kernel.errors import BadInput
 from kernos.kernel.forms import brief
@@ -19,7 +20,7 @@ from kernos.kernel.mailbox import note
 from kernos.kernel.ports import Answer, Clock, Question
 from kernos.kernel.recovery import calls
 from kernos.kernel.state import State, fold
-from kernos.kernel.types import Json, NoteKind, Record, Signal, Status, canonical
+from kernos.kernel.types import Asked, Json, NoteKind, Record, Signal, Status, asked_from_json, canonical
 
 _ASKING = ("person", "doubt")
 """Why a process waits when it asks a person."""
@@ -36,7 +37,7 @@ class Desk:
         """Put the owner's words into a process's mailbox; it gets them at its next turn."""
         status = await self._living(pid)
         canonical(text)
-        await self._post(pid, "message", {"from": status.owner, "text": text})
+        await self._post([pid], "message", {"from": status.owner, "text": text})
 
     async def answer(self, pid: str, answer: Answer) -> None:
         """Answer what a process asks a person. Raises BadInput when it asks nothing, or something else."""
@@ -46,17 +47,44 @@ class Desk:
         if (answer.settled is not None) != (question.kind == "doubt"):
             right = "what became of it: happened, not, or stop" if question.kind == "doubt" else "yes, no, or a text"
             raise BadInput(f"process {pid}: answer", f"one that does not fit the question ({question.kind})", right)
-        body: dict[str, Json] = {"to": question.seq, "by": answer.by, "approved": answer.approved, "text": answer.text}
+        chosen = _chosen(question, answer)
+        approved = answer.approved and (bool(chosen) or not question.calls)
+        body: dict[str, Json] = {"to": question.seq, "by": answer.by, "approved": approved, "text": answer.text}
+        if question.calls and approved:
+            body["stands"] = _stands(chosen, answer.scope)
         if answer.settled is not None:
             canonical(answer.value)
             body |= {"settled": answer.settled, "value": answer.value}
-        await self._post(pid, "answer", body)
+        await self._post([pid], "answer", body)
 
     async def signal(self, pid: str, signal: Signal, by: str, priority: int = 0) -> None:
         """Pause, resume, kill, or give another priority."""
         await self._living(pid)
         more = {"priority": priority} if signal == "nice" else {}
-        await self._post(pid, "signal", {"signal": signal, "by": by, **more})
+        await self._post([pid], "signal", {"signal": signal, "by": by, **more})
+
+    async def stop_all(self, by: str) -> Sequence[str]:
+        """Halt every process that lives: what a model is asked, and what may be done again, is broken off. They rest
+        until a person has them resumed. Returns their pids; a child that comes later is stopped by its parent."""
+        stopped: dict[str, None] = {}
+        while fresh := [pid for pid in await self._living_ones() if pid not in stopped]:
+            await self._post(fresh, "signal", {"signal": "pause", "halt": True, "by": by})
+            stopped |= dict.fromkeys(fresh)
+        return list(stopped)
+
+    async def resume_all(self, by: str) -> Sequence[str]:
+        """Lift the pause of every process that rests, or is about to. Returns their pids."""
+        living = await self._living_ones()
+        resting = [pid for pid, status in living.items() if await self._rests(status)]
+        await self._post(resting, "signal", {"signal": "resume", "by": by})
+        return resting
+
+    async def _living_ones(self) -> dict[str, Status]:
+        return {status.pid: status for status in await self._journal.store.statuses() if status.phase != "exited"}
+
+    async def _rests(self, status: Status) -> bool:
+        notes = await self._journal.store.notes(status.pid) if status.phase != "paused" else ()
+        return status.phase == "paused" or any(noted.body.get("signal") == "pause" for noted in notes)
 
     async def question(self, pid: str) -> Question | None:
         """What the process asks a person now, if it does."""
@@ -72,9 +100,24 @@ class Desk:
             raise BadInput(f"process {pid}", f"an exited process ({status.why})", "one that still runs or waits")
         return status
 
-    async def _post(self, pid: str, kind: NoteKind, body: Json) -> None:
-        made = note(self._journal.key, self._clock.name(), pid, kind, body, self._clock.now())
-        await self._journal.store.post([made])
+    async def _post(self, pids: Sequence[str], kind: NoteKind, body: Json) -> None:
+        key, now = self._journal.key, self._clock.now()
+        await self._journal.store.post([note(key, self._clock.name(), pid, kind, body, now) for pid in pids])
+
+
+def _chosen(question: Question, answer: Answer) -> list[Asked]:
+    """The calls on a card that a person allows. Raises BadInput for one that is not on it."""
+    places = range(len(question.calls)) if answer.chosen is None else answer.chosen
+    if not set(places) <= set(range(len(question.calls))):
+        right = f"numbers from 0 to {len(question.calls) - 1}"
+        raise BadInput(f"process {question.pid}: answer", f"calls {list(places)}", right)
+    return [question.calls[place] for place in places]
+
+
+def _stands(chosen: Sequence[Asked], scope: str) -> Json:
+    """What a person stands for from now on, and the calls that may be made once."""
+    items = [asdict(item) for asked in chosen for item in asked.items] if scope != "once" else []
+    return {"items": items, "calls": [[asked.tool, dict(asked.arguments)] for asked in chosen]}
 
 
 async def question(journal: Journal, status: Status) -> Question | None:
@@ -103,8 +146,13 @@ def _question(state: State, rows: Sequence[Record]) -> Question:
         return Question(state.pid, "doubt", row.seq, text, evidence)
     if intent["call"] == "ask":
         return Question(state.pid, "ask", row.seq, str(intent["text"]))
-    text = f"{intent['verdict']['reason']} with {canonical(intent['arguments']).decode()}. Allow?"
-    return Question(state.pid, "approval", row.seq, text)
+    verdict = intent["verdict"]
+    asked = tuple(asked_from_json(call) for call in intent["card"])
+    shown = "; ".join(f"{call.tool} {canonical(dict(call.arguments)).decode()}" for call in asked)
+    text = f"{verdict['reason']} {shown} – allow?"
+    return Question(
+        state.pid, "approval", row.seq, text, calls=asked, approver=verdict["approver"], until=intent.get("until")
+    )  # fmt: skip
 
 
 def _told(late: Record) -> str:

@@ -15,30 +15,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 from weakref import WeakValueDictionary
 
 from kernos.kernel import check, recovery, retention, transfer
-from kernos.kernel.abi import Generate, Reply, Request
+from kernos.kernel.abi import Extract, Generate, Invoke, Reply, Request, call_of
 from kernos.kernel.desk import Desk
-from kernos.kernel.effects import Effects
+from kernos.kernel.effects import Effects, after_crash
 from kernos.kernel.errors import BadInput, EngineError, KernosError, LimitExceeded, ReplayDiverged, StoreError
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import Entry, Journal
 from kernos.kernel.limits import LIVE_PROCESSES, Price
 from kernos.kernel.mailbox import entry_of, genuine, late_entry, message_entry, note
 from kernos.kernel.monitor import Monitor
-from kernos.kernel.ports import Clock, Commit, Due, Engine, Head, Store, Tool, Witness
+from kernos.kernel.ports import Clock, Commit, Due, Engine, Head, Policy, Store, Tool, Witness
 from kernos.kernel.process import Aside, Process, Watcher
 from kernos.kernel.process import Due as DueReply
 from kernos.kernel.scheduler import Scheduler
 from kernos.kernel.services import Services, Waiting, birth_of, spawn_entry
 from kernos.kernel.trap import Anew, Outcome, Stopped, Trap
-from kernos.kernel.types import Event, Json, NoteKind, Status
+from kernos.kernel.types import Event, Json, Note, NoteKind, Status
 
 _NOT_THE_PROGRAMS = (EngineError, StoreError, ReplayDiverged)
 """Errors that are not the program's to handle: its call stays open until somebody mends the cause."""
+
+_LONG = (Generate, Extract, Invoke)
+"""Calls during which notes may come."""
 
 _WHATEVER = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 
@@ -52,6 +56,8 @@ class Kernel(Desk):
 
     Args:
         key: the key of the journal's hash chains.
+        policy: the rules by which the monitor decides.
+        identities: of each owner the names, addresses and accounts that are his own.
         hint: told of a process that should have a turn.
         skew: by how many seconds the clocks of workers that share the journal may differ; None: this kernel is alone.
         release: called when the kernel is closed.
@@ -71,14 +77,18 @@ class Kernel(Desk):
         hint: Callable[[str], None] = _nobody,
         skew: float | None = None,
         release: Callable[[], None] = lambda: None,
+        policy: Policy,
+        identities: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         super().__init__(Journal(store, key), clock)
+        stations = {slug: station.with_tools(tools) for slug, station in stations.items()}
         self._stations = stations
+        self._identities = identities or {}
         self._engines = engines
         self._witness = witness
         self._hint = hint
         self._release = release
-        effects = Effects(Monitor(tools), Scheduler(engines, clock), tools, prices or {})
+        effects = Effects(Monitor(policy), Scheduler(engines, clock), prices or {})
         self._trap = Trap(effects, Services(self._journal, clock, stations), clock, hint, skew)
         self._live: OrderedDict[str, Process] = OrderedDict()
         self._due: dict[str, tuple[int, DueReply]] = {}
@@ -100,9 +110,10 @@ class Kernel(Desk):
         self._hint(pid)
         return pid
 
-    async def _post(self, pid: str, kind: NoteKind, body: Json) -> None:
-        await super()._post(pid, kind, body)
-        self._hint(pid)
+    async def _post(self, pids: Sequence[str], kind: NoteKind, body: Json) -> None:
+        await super()._post(pids, kind, body)
+        for pid in pids:
+            self._hint(pid)
 
     async def fork(self, pid: str, at: int) -> str:
         """A new process that shares another's journal up to and with row `at`, and goes its own way from there.
@@ -239,7 +250,7 @@ class Kernel(Desk):
                 await self._trap.late(pid, held, due)
                 due = None
             live = await recovery.recover(
-                pid, self._stations, self._journal, self._clock, self._teller(pid), due
+                pid, self._stations, self._journal, self._clock, self._teller(pid), due, self._identities
             )  # fmt: skip
             self._live[pid] = live
         live.epoch = epoch
@@ -270,20 +281,35 @@ class Kernel(Desk):
 
         return tell
 
-    async def _take(self, process: Process) -> None:
-        """Make rows of a process's notes, in their order."""
+    async def _take(self, process: Process, halts: bool = False) -> bool:
+        """Make rows of a process's notes, in their order; with `halts` only of those that halt it. Whether one did."""
         process.news.clear()
+        halted = False
         for taken in await self._journal.store.notes(process.pid):
-            entry = entry_of(process, taken) if genuine(taken, self._journal.key) else None
+            if halts and not taken.body.get("halt"):
+                continue
+            known = genuine(taken, self._journal.key)
+            halted = halted or (known and bool(taken.body.get("halt")))
+            entry = entry_of(process, taken) if known else None
             if entry is None:
                 await self._journal.commit(Commit([], {}, [], {process.pid: process.epoch}, taken=[taken.id]))
                 continue
             if entry.kind == "signal" and entry.body["signal"] == "kill":
                 error = {"error": f"killed by {entry.body['by']}"}
                 await self._exit(process, "killed", error, [entry], [taken.id])
-                return  # without giving way: a call that is at its end may still have a row to write
-            [row] = await process.write(entry, aside=Aside(taken=[taken.id]))
+                return False  # without giving way: a call that is at its end may still have a row to write
+            below = self._below(process, taken.id, entry.body) if entry.body.get("halt") else []
+            [row] = await process.write(entry, aside=Aside(below, [taken.id]))
             recovery.attach(process, row)
+            for posted in below:
+                self._hint(posted.pid)
+        return halted
+
+    def _below(self, process: Process, name: str, body: Mapping[str, Json]) -> list[Note]:
+        """A signal passed on to the living children of a process: a note for each."""
+        living = [child for child, ended in process.state.children.items() if not ended]
+        now, key = self._clock.now(), self._journal.key
+        return [note(key, f"{name}:{child}", child, "signal", body, now) for child in living]
 
     async def _run(self, process: Process) -> None:
         """Call after call, until the process waits, is paused, or exits."""
@@ -308,26 +334,44 @@ class Kernel(Desk):
                 await self._take(process)
 
     async def _call(self, process: Process, request: Request) -> Outcome:
-        """One system call. Notes that come during a model's are taken at once: a kill need not wait for its end."""
-        if not isinstance(request, Generate) or (process.past and process.past[0].outcome is not None):
+        """One system call, which a signal may break off if it takes long."""
+        if not isinstance(request, _LONG) or (process.past and process.past[0].outcome is not None):
             return await self._trap.call(process, request)
         call = asyncio.ensure_future(self._trap.call(process, request))
-        news = asyncio.ensure_future(process.news.wait())
+        try:
+            await self._over(call, process, request)
+            return await call if call.done() else Waiting()
+        finally:
+            await _ended(call)
+
+    async def _over(self, call: asyncio.Future[Outcome], process: Process, request: Request) -> None:
+        """Wait until a call is over, or has to be broken off. Notes that come during a model's are taken at once, for a
+        kill need not wait for its end; during a tool's only those that halt the process: what it did has to be
+        known."""
+        tool, waiting = isinstance(request, Invoke), False
+        news: asyncio.Future[Any] = asyncio.ensure_future(process.news.wait())
         try:
             while not call.done():
-                await asyncio.wait({call, news}, return_when=asyncio.FIRST_COMPLETED)
-                if not call.done():
-                    await self._take(process)
-                    if process.state.phase == "exited":
-                        return Waiting()
-                    news = asyncio.ensure_future(process.news.wait())
-            return await call
+                await asyncio.wait((call, news), return_when=asyncio.FIRST_COMPLETED)
+                if call.done():
+                    return
+                waiting = tool
+                halted = await self._take(process, halts=tool)
+                if process.state.phase == "exited":
+                    return
+                await process.quiet()
+                if halted and self._may_break(process, request):
+                    return
+                news = asyncio.ensure_future(process.news.wait())
         finally:
-            for task in (call, news):
-                if not task.done():
-                    task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await task
+            await _ended(news)
+            if waiting:
+                process.news.set()
+
+    def _may_break(self, process: Process, request: Request) -> bool:
+        """Whether a call may be broken off and made again later."""
+        tool = self._trap.effects.tool(process, request.tool) if isinstance(request, Invoke) else None
+        return after_crash(call_of(request), tool.spec if tool else None) == "again"
 
     async def _fault(self, process: Process, error: KernosError) -> None:
         """Raise an error in the program; a limit only once, so that it may end tidily but not go on."""
@@ -363,15 +407,19 @@ class Kernel(Desk):
         state, now, key = process.state, self._clock.now(), self._journal.key
         notes = []
         if state.parent and await self._journal.store.status(state.parent):
-            body = {"child": process.pid, "how": how, **contents}
+            body = {"child": process.pid, "how": how, **contents, **process.strange, **process.receipts.passed()}
             notes.append(note(key, f"{process.pid}:exit", state.parent, "child", body, now))
         if how == "killed":
-            living = [child for child, ended in state.children.items() if not ended]
-            notes += [
-                note(key, f"{process.pid}:kill:{child}", child, "signal", {"signal": "kill", "by": process.pid}, now)
-                for child in living
-            ]
+            notes += self._below(process, f"{process.pid}:kill", {"signal": "kill", "by": process.pid})
         await process.write(*cause, Entry("exit", {"how": how}, contents), aside=Aside(notes, taken))
         process.close()
         for posted in notes:
             self._hint(posted.pid)
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    """Cancel a task that is not over, and wait for its end."""
+    if not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

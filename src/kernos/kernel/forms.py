@@ -8,14 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from kernos.kernel.abi import Ended, Invoked, Recalled, Reply, Request, call_of
+from kernos.kernel.abi import Ended, Extracted, Invoked, Proposed, Recalled, Reply, Request, call_of
 from kernos.kernel.context import chain
 from kernos.kernel.types import Deny, Generation, Json, Message, Record, canonical
 
 _COSTS = ("prompt", "cached", "completion", "seconds", "queued", "attempts", "money")
-_DECIDED = ("verdict", "until", "sources", "fold", "unread", "ended", "space")
+_DECIDED = (
+    "verdict", "until", "sources", "fold", "unread", "ended", "space", "anyone", "card", "label", "marks", "receipts",
+    "flags",
+)  # fmt: skip
 """What the kernel adds to the row of a request: no part of what the program asked for."""
-_LARGE = {"arguments": "arguments", "question": "text", "text": "text", "value": "value", "state": "state"}
+_LARGE = {
+    "schema": "schema", "arguments": "arguments", "question": "text", "text": "text", "value": "value", "state":
+    "state",
+}  # fmt: skip
 """Fields of requests that are kept apart, as contents of these names."""
 DETAIL_CHARS = 160
 
@@ -37,6 +43,8 @@ def of_request(request: Request, known: set[str]) -> Form:
     for name, value in vars(request).items():
         if name == "messages":
             body["context"], chained = chain(value, known)
+        elif name == "calls":
+            contents["calls"] = [[call.tool, dict(call.arguments)] for call in value]
         elif name in _LARGE:
             contents[_LARGE[name]] = dict(value) if isinstance(value, Mapping) else value
         elif value != "":
@@ -57,19 +65,27 @@ def brief(body: Mapping[str, Json]) -> str:
     return f"{body['call']} {canonical(details).decode()[:DETAIL_CHARS]}" if details else str(body["call"])
 
 
+def cost(generation: Generation) -> Json:
+    """What a model's answer cost."""
+    return {name: round(value, 9) for name in _COSTS if (value := getattr(generation, name))}
+
+
 def of_reply(reply: Reply) -> Form:
     """The form of a reply."""
     match reply:
         case Generation():
-            cost = {name: round(value, 9) for name in _COSTS if (value := getattr(reply, name))}
             message = Message("assistant", action=reply.action)
-            return Form({"is": "generated", "cost": cost}, {"action": message.to_json()["action"]})
+            return Form({"is": "generated", "cost": cost(reply)}, {"action": message.to_json()["action"]})
         case Invoked():
             contents = {"value": reply.value} | ({"say": dict(reply.say)} if reply.say else {})
             return Form({"is": "failed", "error": reply.error} if reply.error else {"is": "returned"}, contents)
         case Ended():
             failed = {"error": reply.error} if reply.error else {}
             return Form({"is": "ended", "how": reply.how}, {"result": reply.result} | failed)
+        case Proposed():
+            return Form({"is": "proposed", "may": list(reply.may)})
+        case Extracted():
+            return Form({"is": "extracted"}, {"value": dict(reply.value)})
         case Recalled():
             return Form({"is": "recalled", "found": reply.found}, {"value": reply.value})
         case Deny():
@@ -96,6 +112,10 @@ def to_reply(body: Mapping[str, Json]) -> Reply:
             return Invoked(body["value"], body.get("error", ""), body.get("say", {}), near)
         case "ended":
             return Ended(body["how"], body["result"], body.get("error", ""))
+        case "proposed":
+            return Proposed(tuple(body["may"]))
+        case "extracted":
+            return Extracted(body["value"])
         case "recalled":
             return Recalled(body["value"], body["found"])
         case "denied":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from kernos.kernel.limits import Limits
 from kernos.kernel.ports import Program, Tool
@@ -45,7 +46,14 @@ class Station:
     """Tools that only this employee has, such as those that read its skills; they go before those that all share."""
     spawns: frozenset[str] = frozenset()
     """The employees of whom it may start processes."""
+    guard: str = ""
+    """The engine that looks at what it says and does, for the red lines; empty: none."""
 
-    def tools(self, shared: Mapping[str, Tool]) -> Mapping[str, Tool]:
+    def with_tools(self, shared: Mapping[str, Tool]) -> Station:
+        """The same with the tools that all employees share."""
+        return replace(self, own={**shared, **self.own})
+
+    @cached_property
+    def tools(self) -> Mapping[str, Tool]:
         """The tools that it is granted, by name."""
-        return {name: tool for name, tool in {**shared, **self.own}.items() if name in self.grants}
+        return {name: tool for name, tool in self.own.items() if name in self.grants}

@@ -1,7 +1,8 @@
 """Where values come from: the label algebra, and the search for a value's source in what a process has read.
 
 `Sources` remembers what the owner said and what tools returned, each with its place in the journal. The monitor asks it
-`said` (which values of a parameter has the owner expressed?) and `returned` (did a tool return this value?).
+`said` (which values of a parameter has the owner expressed?) and `returned` (did a tool return this value?), and its
+`origins` who decided a value, the owner or anyone.
 
 The owner's words are compared in one normal form (`texts.normalise`), data exactly as it was returned. Numbers are
 found as digits, Chinese numerals and English number words (`numerals`). In a vocabulary the longest alias wins
@@ -18,8 +19,9 @@ from functools import lru_cache
 
 from kernos.kernel.limits import EVIDENCE_CHARS
 from kernos.kernel.numerals import Number, numbers
+from kernos.kernel.origins import Origins
 from kernos.kernel.texts import bounded, normalise
-from kernos.kernel.types import Json, Label, Parameter, Source
+from kernos.kernel.types import Item, Json, Label, Parameter, Source, ToolSpec
 
 _NEGATION = re.compile(
     r"(?:不是|并非|不要|不想要|别给我|没有|\bnot(?: a| an| really| for)?|n't(?: have| want)?|\bno|\bwithout) ?$"
@@ -35,6 +37,11 @@ def join(labels: Iterable[Label]) -> Label:
         if label.readers is not None:
             readers = label.readers if readers is None else readers & label.readers
     return Label(sources, readers)
+
+
+def trusted(label: Label) -> bool:
+    """Whether nothing in a value can have been written by just anyone."""
+    return all(source.kind != "anyone" for source in label.sources)
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,11 @@ def mentions(parameter: Parameter, text: str) -> Iterator[tuple[str, str, bool]]
 
 
 class Sources:
-    """What one process has read. Rebuilt from the journal, never saved; changed only through `heard` and `learned`."""
+    """What one process has read. Rebuilt from the journal, never saved; changed only through `heard`, `learned`, `met`
+    and `stands`. `identities` are the owner's own names, addresses and accounts."""
 
-    def __init__(self) -> None:
+    def __init__(self, identities: Iterable[str] = ()) -> None:
+        self.origins = Origins(frozenset(identities))
         self._words: list[tuple[Source, str]] = []
         self._data: dict[tuple[bool, Json], Quote] = {}
         self._fields: dict[str, dict[tuple[bool, Json], Json]] = {}
@@ -87,9 +96,27 @@ class Sources:
         """The owner said this."""
         self._words.append((source, normalise(text)))
         self._texts.append(text)
+        self.origins.heard(text)
 
-    def learned(self, source: Source, value: Json) -> None:
-        """A tool returned this."""
+    def met(self) -> None:
+        """Something came in that anyone may have written, and that is no tool's result."""
+        self.origins.reading.clean = False
+
+    def stands(self, approved: Json) -> None:
+        """A person stands for these values, and allows these calls."""
+        for item in approved["items"]:
+            self.origins.approve(Item(**item))
+        for tool, arguments in approved["calls"]:
+            self.origins.may(tool, arguments)
+
+    def learned(
+        self, source: Source, value: Json, say: Json = None, spec: ToolSpec | None = None,
+        arguments: Mapping[str, Json] | None = None,
+    ) -> None:  # fmt: skip
+        """A tool returned this to these arguments; `spec` is None of a tool that is no longer there."""
+        gone = ToolSpec(source.name, "", {})
+        self.origins.read(spec or gone, arguments or {}, value, f"{source.name} at {source.place}")
+        value = [value, say]
         for name, leaf in leaves(value):
             origin = Source(source.kind, source.name, f"{source.place}.{name}")
             self._data.setdefault(_key(leaf), Quote(origin, str(leaf)))

@@ -25,6 +25,8 @@ NEAR = 0.8
 """A process is told when it has used this share of a limit."""
 START_WINDOW = 5.0
 """Within so many seconds after its intent an effect that must not be repeated has to be started, or is not."""
+APPROVAL_SECONDS = 7 * 86_400.0
+"""So long a call waits for a person to allow it; then it is refused."""
 DAY = 86_400
 """Seconds of a day; an owner's days begin at midnight UTC."""
 

@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Mapping
 
 from kernos.kernel.journal import Entry
-from kernos.kernel.process import Process
+from kernos.kernel.process import Mail, Process
 from kernos.kernel.types import Json, Label, Note, NoteKind, Source, canonical
 
 
@@ -32,10 +32,13 @@ def _proof(key: bytes, name: str, pid: str, kind: NoteKind, body: Mapping[str, J
     return hmac.digest(key, canonical([name, pid, kind, dict(body)]), "sha256").hex()
 
 
-def message_entry(sender: str, owner: str, text: str) -> Entry:
-    """The row of a message. Only the owner's own words are labelled as such (I4)."""
+def message_entry(sender: str, owner: str, text: str, strange: bool = False) -> Entry:
+    """The row of a message. Only the owner's own words are labelled as such (I4); `strange` is one by a process that
+    has
+    read what anyone may have written."""
     source = Source("owner", owner) if sender == owner else Source("process", sender)
-    label = Label(frozenset({source}), frozenset({owner}))
+    anyone = {Source("anyone", sender)} if strange else set()
+    label = Label(frozenset({source, *anyone}), frozenset({owner}))
     return Entry("message", {"from": sender, "label": label.to_json()}, {"text": text})
 
 
@@ -54,14 +57,15 @@ def entry_of(process: Process, note: Note) -> Entry | None:
         return None
     match note.kind:
         case "message":
-            return message_entry(body["from"], state.owner, body["text"])
+            return message_entry(body["from"], state.owner, body["text"], body.get("anyone", False))
         case "answer":
             return _answer(process, body)
         case "signal":
-            return Entry("signal", body)
+            return None if body.get("halt") and state.paused else Entry("signal", body)
         case "child":
-            kept = {name: value for name, value in body.items() if name in ("result", "error")}
-            return Entry("child", {"child": body["child"], "how": body["how"]}, kept)
+            kept = {name: value for name, value in body.items() if name in ("result", "error", "receipts")}
+            anyone = {"anyone": True} if body.get("anyone") else {}
+            return Entry("child", {"child": body["child"], "how": body["how"], **anyone}, kept)
     raise ValueError(f"note {note.id}: a {note.kind} note cannot stand here")
 
 
@@ -73,9 +77,9 @@ def _answer(process: Process, body: Mapping[str, Json]) -> Entry | None:
     if state.lifting:
         given = process.station.limits.of(state.lifting)
         small["more"] = given if given is not None else state.limits.of(state.lifting)
-    return Entry("answer", small, {name: body[name] for name in ("text", "value") if name in body})
+    return Entry("answer", small, {name: body[name] for name in ("text", "value", "stands") if name in body})
 
 
-def oldest(process: Process) -> tuple[int, tuple[str, str]] | None:
-    """The row of the next message, its sender and text, if there is one."""
+def oldest(process: Process) -> tuple[int, Mail] | None:
+    """The row of the next message, and the message, if there is one."""
     return next(iter(process.unread.items()), None)

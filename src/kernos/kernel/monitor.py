@@ -6,8 +6,7 @@
     schema     the arguments are not of the tool's form                       deny
     source     an argument has not the source that its parameter demands      deny, naming what a person must say
     claim      a text for the owner states what has no source                 deny
-    approval   the grant wants a person to agree                              ask
-    granted    none of these                                                  allow, with the evidence
+    a rule     the policy's, by what `flow` found out about the call          allow | ask | deny
 
 `Monitor.offers` says the same beforehand, as schemas: a parameter that demands a source is narrowed to the values that
 have one, so that a grammar made of it cannot choose another. What is offered is judged again when it is called.
@@ -18,20 +17,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from kernos.kernel.abi import Generate, Invoke, Request, Send, Spawn, Wait
+from kernos.kernel import flow
+from kernos.kernel.abi import Generate, Invoke, Propose, Request, Send, Spawn, Wait, call_of
 from kernos.kernel.grants import Station
 from kernos.kernel.labels import Quote, Sources
 from kernos.kernel.limits import OFFERED_VALUES
-from kernos.kernel.ports import Tool
-from kernos.kernel.types import Allow, Ask, Deny, Json, Parameter, ToolSpec, Verdict
+from kernos.kernel.ports import Facts, Policy, Tool
+from kernos.kernel.types import Allow, Ask, Asked, Deny, Json, Parameter, ToolSpec, Verdict
 
 _KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
 
 
 @dataclass(frozen=True)
 class Family:
-    """The processes that one may speak with or wait for."""
+    """Whom a process serves, and the processes that it may speak with or wait for."""
 
+    owner: str = ""
     parent: str = ""
     children: Collection[str] = ()
 
@@ -39,24 +40,37 @@ class Family:
 class Monitor:
     """Decides; holds no state of its own."""
 
-    def __init__(self, tools: Mapping[str, Tool]) -> None:
-        self._tools = tools
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
 
-    def judge(self, station: Station, sources: Sources, request: Request, family: Family = Family()) -> Verdict:
-        """The verdict on one request of an employee's process that has read `sources` and has this `family`."""
+    def judge(
+        self, station: Station, sources: Sources, request: Request, family: Family = Family(),
+        flags: frozenset[str] = frozenset(),
+    ) -> Verdict:  # fmt: skip
+        """The verdict on one request of an employee's process that has read `sources` and has this `family`. `flags`
+        are
+        the red lines that a guard saw crossed."""
+        if flags:
+            about = request.tool if isinstance(request, Invoke) else family.owner
+            ruled = self._ruled(Facts(station.slug, family.owner, call_of(request).name, about, reaches=flags))
+            if not isinstance(ruled, Allow):
+                return ruled
         match request:
             case Generate():
                 return self._generate(station, request)
             case Invoke():
-                return self._invoke(station, sources, request)
+                return self._invoke(station, sources, request, family.owner)
+            case Propose():
+                return self._propose(station, sources, request, family.owner)
             case Send(to=""):
                 return self._send(station, sources, request)
             case Send(to=pid) if pid not in (family.parent, *family.children):
                 return Deny("family", f"{pid} is neither the parent nor a child of this process")
             case Wait(pid=pid) if pid not in family.children:
                 return Deny("family", f"{pid} is no child of this process")
-            case Spawn(employee=employee) if employee not in station.spawns:
-                return Deny("grant", f"{station.slug} may not start a process of {employee}")
+            case Spawn(employee=employee):
+                granted = employee in station.spawns
+                return self._ruled(Facts(station.slug, family.owner, "spawn", employee, granted=granted))
             case _:
                 return Allow("every process may")
 
@@ -65,20 +79,18 @@ class Monitor:
 
         A tool that needs a value from data is left out while no tool has returned one.
         """
-        granted = station.tools(self._tools)
-        specs = {name: granted[name].spec for name in names if name in granted}
+        specs = {name: station.tools[name].spec for name in names if name in station.tools}
         return {name: _narrowed(spec, sources) for name, spec in specs.items() if _possible(spec, sources)}
 
     def _generate(self, station: Station, request: Generate) -> Verdict:
-        granted = station.tools(self._tools)
-        strange = [name for name in request.tools if name not in granted]
+        strange = [name for name in request.tools if name not in station.tools]
         if strange:
             return Deny("grant", f"{station.slug} is not granted: {', '.join(strange)}")
         return Allow("granted")
 
-    def _invoke(self, station: Station, sources: Sources, request: Invoke) -> Verdict:
+    def _invoke(self, station: Station, sources: Sources, request: Invoke, owner: str) -> Verdict:
         grant = station.grants.get(request.tool)
-        tool = station.tools(self._tools).get(request.tool)
+        tool = station.tools.get(request.tool)
         if grant is None or tool is None:
             return Deny("grant", f"{station.slug} is not granted the tool {request.tool}")
         if problem := _problem(tool, request.arguments):
@@ -86,9 +98,27 @@ class Monitor:
         evidence, unfounded = _sourced(tool.spec, sources, request.arguments)
         if unfounded:
             return _refusal(tool.spec, sources, unfounded)
-        if grant.ask:
-            return Ask("approval", f"{station.slug} wants to call {request.tool}", evidence)
-        return Allow("granted", evidence)
+        found = flow.examine(sources.origins, tool.spec, request.arguments)
+        facts = Facts(
+            station.slug, owner, "invoke", request.tool, tool.spec.effects, approve=grant.ask, intended=found.intended,
+            founded=not found.unfounded, unfounded=tuple(dict.fromkeys(item.parameter for item in found.unfounded)),
+            covered=not found.uncovered, clean=sources.origins.clean, again=found.again,
+            reaches=tool.spec.reaches | found.reaches, arguments=request.arguments,
+        )  # fmt: skip
+        evidence = {**found.evidence, **evidence}
+        verdict = self._ruled(facts, evidence, found, request.arguments)
+        settled = isinstance(verdict, Allow) or (isinstance(verdict, Ask) and verdict.approver == "owner")
+        return Allow("approved", evidence) if found.approved and settled else verdict
+
+    def _propose(self, station: Station, sources: Sources, request: Propose, owner: str) -> Verdict:
+        """If a person has to allow the first of these calls, then all that a person has to allow of them on one
+        card."""
+        verdicts = [self._invoke(station, sources, call, owner) for call in request.calls]
+        first = verdicts[0] if verdicts else None
+        if not isinstance(first, Ask):
+            return Allow("nothing to ask now")
+        asked = tuple(part for verdict in verdicts if isinstance(verdict, Ask) for part in verdict.calls)
+        return Ask(first.rule, f"{station.slug} wants to make {len(asked)} calls", calls=asked, approver=first.approver)
 
     def _send(self, station: Station, sources: Sources, request: Send) -> Verdict:
         for claim in station.claims:
@@ -96,6 +126,21 @@ class Monitor:
                 if not sources.states(claim.pattern, match[0]):
                     return Deny("claim", f"“{match[0]}” is {claim.what} that no tool returned: do not mention it")
         return Allow("every process may")
+
+    def _ruled(
+        self, facts: Facts, evidence: Mapping[str, str] | None = None, found: flow.Found = flow.NOTHING,
+        arguments: Mapping[str, Json] | None = None,
+    ) -> Verdict:  # fmt: skip
+        ruling = self._policy.decide(facts)
+        if ruling.verdict == "allow":
+            return Allow(ruling.rules[0], evidence or {})
+        if ruling.verdict == "deny":
+            return Deny(ruling.rules[0], ruling.reason)
+        asked = Asked(
+            facts.tool, arguments or {}, ruling.rules[0], ruling.reason, found.items, evidence or {},
+            tuple(sorted(facts.effects)),
+        )  # fmt: skip
+        return Ask(ruling.rules[0], ruling.reason, evidence or {}, (asked,), ruling.approver)
 
 
 def _problem(tool: Tool, arguments: Mapping[str, Json]) -> str | None:

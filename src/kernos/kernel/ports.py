@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from kernos.kernel.types import (
+    Asked,
     Event,
     Generation,
     Json,
@@ -197,6 +198,52 @@ class ToolResult:
     writes: tuple[Write, ...] = ()
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the monitor has found out about one call, for a policy to decide on.
+
+    `call` is the system call's name, `tool` what it is about (a tool, an employee, an engine), `effects` the tool's.
+    `granted`: a grant names it. `approve`: the grant wants a person. `intended`: the owner asked for such an effect.
+    `founded`: each argument that decides something has a source that may decide it; `unfounded` names the others.
+    `covered`: whoever sees what flows into the call may see it. `clean`: nothing has been read that anyone may have
+    written. `again`: the very same call was made before. `reaches`: what of the system itself the call touches.
+    `arguments` are the call's own.
+    """
+
+    employee: str
+    owner: str
+    call: str
+    tool: str = ""
+    effects: frozenset[str] = frozenset()
+    granted: bool = True
+    approve: bool = False
+    intended: bool = True
+    founded: bool = True
+    unfounded: tuple[str, ...] = ()
+    covered: bool = True
+    clean: bool = True
+    again: bool = False
+    reaches: frozenset[str] = frozenset()
+    arguments: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a policy says: the verdict, the rules that decided (the first is the one that is named), what a person or
+    the model is told, and who may approve."""
+
+    verdict: Literal["allow", "ask", "deny"]
+    rules: tuple[str, ...]
+    reason: str
+    approver: str = "owner"
+
+
+class Policy(Protocol):
+    """The rules. Deny by default: what no rule permits does not happen, nor what cannot be evaluated (I9)."""
+
+    def decide(self, facts: Facts) -> Ruling: ...
+
+
 class Clock(Protocol):
     """Time and chance, which the kernel never takes for itself."""
 
@@ -218,6 +265,9 @@ class Answer:
     """What a person said to a question, an approval, a limit, or an effect in doubt.
 
     `settled` and `value` are for a doubt only: what became of the effect, and what it returned if it happened.
+    Of an approval `chosen` are the calls on the card that are allowed (None: all), and `scope` says for how long the
+    values in them stand: for these calls only, or for all that the process still does ("always" is "task" here; who
+    takes the answer also writes the grant).
     """
 
     by: str
@@ -225,17 +275,26 @@ class Answer:
     text: str = ""
     settled: Settlement | None = None
     value: Json = None
+    chosen: tuple[int, ...] | None = None
+    scope: Literal["once", "task", "always"] = "task"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a process waits for a person to say. `evidence` is what a late worker or a look-up told about a doubt."""
+    """What a process waits for a person to say. `evidence` is what a late worker or a look-up told about a doubt.
+
+    An approval is a card: `calls` are all that it is about, `approver` is the role that may answer, `until` the time at
+    which it expires, in seconds since 1970 (then it counts as declined).
+    """
 
     pid: str
     kind: Literal["ask", "approval", "limit", "doubt"]
     seq: int
     text: str
     evidence: tuple[str, ...] = ()
+    calls: tuple[Asked, ...] = ()
+    approver: str = "owner"
+    until: float | None = None
 
 
 class Desk(Protocol):
@@ -249,6 +308,12 @@ class Desk(Protocol):
 
     async def signal(self, pid: str, signal: Signal, by: str, priority: int = 0) -> None:
         """Pause, resume, kill (its children too), or give another priority. Raises BadInput if it has exited."""
+
+    async def stop_all(self, by: str) -> Sequence[str]:
+        """Halt every process that lives, at once; their pids. Nothing but `resume` by a person starts one again."""
+
+    async def resume_all(self, by: str) -> Sequence[str]:
+        """Lift every pause; the pids of those that rested."""
 
     async def question(self, pid: str) -> Question | None:
         """What the process asks a person now, if it does."""

@@ -18,16 +18,17 @@ import json
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 from kernos.kernel.abi import Ended, Reply, Request, call_of, check
 from kernos.kernel.errors import BadInput, KernosError, ProgramError, ReplayDiverged
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import GENESIS, Entry, Journal, expand, refers, seal
-from kernos.kernel.labels import Sources
+from kernos.kernel.labels import Sources, trusted
 from kernos.kernel.ports import Clock, Commit, Memory, Spent, Write
+from kernos.kernel.receipts import Receipts
 from kernos.kernel.state import State, apply, born, fold
-from kernos.kernel.types import Event, Json, Note, Record, Snapshot, Source, Status, canonical
+from kernos.kernel.types import Event, Json, Label, Note, Record, Snapshot, Source, Status, canonical
 
 Watcher = Callable[[Event], None]
 
@@ -81,6 +82,14 @@ class Due:
     aside: Aside = Aside()
 
 
+class Mail(NamedTuple):
+    """A message that was not received yet: its sender's name, its text, and whether anyone may have written it."""
+
+    sender: str
+    text: str
+    strange: bool = False
+
+
 class Process:
     """One running instance of a program.
 
@@ -88,10 +97,13 @@ class Process:
     effect had to start soon; `news` is set when notes may have come for it.
     """
 
-    def __init__(self, pid: str, station: Station, journal: Journal, clock: Clock, tell: Watcher) -> None:
+    def __init__(
+        self, pid: str, station: Station, journal: Journal, clock: Clock, tell: Watcher, sources: Sources
+    ) -> None:
         self.pid = pid
         self.station = station
-        self.sources = Sources()
+        self.sources = sources
+        self.receipts = Receipts()
         self.known: set[str] = set()
         self.past: deque[PastCall] = deque()
         self.request: Request | None = None
@@ -102,10 +114,13 @@ class Process:
         self.news = asyncio.Event()
         self.epoch = 0
         self.begun_at = 0.0
-        self.unread: dict[int, tuple[str, str]] = {}
+        self.unread: dict[int, Mail] = {}
         self.ended: dict[str, Ended] = {}
+        self.led_astray: set[str] = set()
         self.tell = tell
         self._fresh: list[Json] = []
+        self._called: tuple[str, str, bytes] = "", "", b""
+        self._did = ""
         self._journal = journal
         self._writing = asyncio.Lock()
         self._clock = clock
@@ -119,6 +134,11 @@ class Process:
         return self._state
 
     @property
+    def strange(self) -> dict[str, Json]:
+        """What rows say of what comes out of this process once it has read what anyone may have written (I4)."""
+        return {} if self.sources.origins.clean else {"anyone": True}
+
+    @property
     def status(self) -> Status:
         return self.state.status()
 
@@ -126,6 +146,11 @@ class Process:
         """Make rows durable in one transaction, then fold them and tell who watches. Returns them expanded."""
         async with self._writing:
             return await self._write(entries, aside)
+
+    async def quiet(self) -> None:
+        """Wait until no row is being written."""
+        async with self._writing:
+            pass
 
     async def _write(self, entries: Sequence[Entry], aside: Aside) -> list[Record]:
         before, state = self._state, self._state
@@ -172,7 +197,7 @@ class Process:
         from others and may still be wanted."""
         body = {"fold": self.state.to_json(), "sources": self._fresh}
         unread = {str(seq): list(mail) for seq, mail in self.unread.items()}
-        ended = {pid: vars(ended) for pid, ended in self.ended.items()}
+        ended = {pid: {**vars(ended), "anyone": pid in self.led_astray} for pid, ended in self.ended.items()}
         self._fresh = []
         contents = {"unread": unread, "ended": ended}
         return Entry("checkpoint", body, {name: kept for name, kept in contents.items() if kept})
@@ -181,14 +206,25 @@ class Process:
         """Remember what a row brings into the process. Returns it expanded, and tells it who watches if it is new."""
         shown = expand(record, contents)
         match shown.kind, shown.body:
-            case "message", {"from": sender, "text": text}:
-                self.unread[record.seq] = (sender, text)
+            case "message", {"from": sender, "text": text, "label": label}:
+                self.unread[record.seq] = Mail(sender, text, not trusted(Label.from_json(label)))
             case "child", {"child": pid, "how": how}:
                 self.ended[pid] = Ended(how, shown.body.get("result"), shown.body.get("error", ""))
+                self.led_astray |= {pid} if shown.body.get("anyone") else set()
+                self._remember("child", pid, record, contents)
+            case "intent", {"call": "invoke", "tool": tool}:
+                key = refers(record)["arguments"]
+                self._called = tool, key, contents[key]
+            case "intent", {"call": "spawn" | "send" | "remember" as call, **about}:
+                self._did = f"{call} {about.get('employee') or about.get('to') or about.get('key') or ''}"
+            case "answer", {"approved": True, "stands": _}:
+                self._remember("answer", shown.body["by"], record, contents)
             case "checkpoint", body:
-                unread = {int(seq): (mail[0], mail[1]) for seq, mail in body.get("unread", {}).items()}
+                unread = {int(seq): Mail(*mail) for seq, mail in body.get("unread", {}).items()}
                 self.unread = dict(sorted(unread.items()))  # as JSON the numbers were texts, and in their order
-                self.ended = {pid: Ended(**ended) for pid, ended in body.get("ended", {}).items()}
+                ended = body.get("ended", {})
+                self.ended = {pid: Ended(kept["how"], kept["result"], kept["error"]) for pid, kept in ended.items()}
+                self.led_astray = {pid for pid, kept in ended.items() if kept.get("anyone")}
             case "outcome", body:
                 self.unread.pop(body.get("message", -1), None)
                 self._learn(record, contents)
@@ -198,25 +234,49 @@ class Process:
 
     def _learn(self, record: Record, contents: Mapping[str, bytes]) -> None:
         """Take an outcome in as a source of later values: the owner's words, and what tools returned."""
-        sources = record.body.get("label", {}).get("sources", ())
-        kind, name = sources[0][:2] if sources else ("", "")
-        kept = refers(record)
-        if kind == "owner" and "text" in kept:
-            self._fresh.append(["owner", name, record.seq, kept["text"]])
-        elif kind == "tool" and record.body["is"] == "returned":
-            self._fresh.append(["tool", name, record.seq, kept["value"], *([kept["say"]] if "say" in kept else [])])
-        else:
-            return
-        self.relearn(self._fresh[-1], contents)
+        label = Label.from_json(record.body.get("label", {"sources": [], "readers": None}))
+        for source in label.sources:
+            if source.kind == "owner" and record.body["is"] == "text":
+                self._remember("owner", source.name, record, contents)
+            elif source.kind == "tool" and record.body["is"] == "returned":
+                self._remember("tool", source.name, record, contents)
+        if not trusted(label) and self.sources.origins.clean:
+            self._remember("anyone", "", record, contents)
+        if self._did.partition(" ")[2] and record.body["is"] != "denied":
+            self._remember("did", self._did, record, contents)
+        self._did = ""
+
+    def _remember(self, kind: str, name: str, record: Record, contents: Mapping[str, bytes]) -> None:
+        tool, key, arguments = self._called
+        kept = refers(record) | ({"arguments": key} if kind == "tool" and tool == name else {})
+        self._fresh.append([kind, name, record.seq, {} if kind in ("anyone", "did") else kept])
+        self.relearn(self._fresh[-1], {**contents, key: arguments})
 
     def relearn(self, reference: Json, contents: Mapping[str, bytes]) -> None:
-        """Take a source in by its reference: kind, name, row, and the hashes of its contents."""
-        kind, name, seq, *keys = reference
-        values = [json.loads(contents[key]) for key in keys if key in contents]
-        if kind == "owner" and values:
-            self.sources.heard(Source("owner", name, f"row {seq}"), values[0])
-        elif values:
-            self.sources.learned(Source("tool", name, f"row {seq}"), [*values, None][:2])
+        """Take a source in by its reference: kind, name, row, and the hashes of its contents by their names."""
+        kind, name, seq, keys = reference
+        kept = {part: json.loads(contents[key]) for part, key in keys.items() if key in contents}
+        place = f"row {seq}"
+        match kind:
+            case "owner" if "text" in kept:
+                self.sources.heard(Source("owner", name, place), kept["text"])
+            case "tool" if "value" in kept:
+                tool = self.station.tools.get(name)
+                self.sources.learned(
+                    Source("tool", name, place), kept["value"], kept.get("say"), tool.spec if tool else None,
+                    kept.get("arguments"),
+                )  # fmt: skip
+                if tool:
+                    self.receipts.happened(tool.spec, kept.get("arguments") or {}, seq)
+            case "did":
+                call, _, what = name.partition(" ")
+                self.receipts.did(call, what, seq)
+            case "child" if "receipts" in kept:
+                self.receipts.passed_on(name, kept["receipts"], seq)
+            case "answer" if "stands" in kept:
+                self.sources.stands(kept["stands"])
+            case "anyone":
+                self.sources.met()
 
     def step(self, reply: Reply | KernosError) -> bool:
         """Run the program to its next system call, now in `request`. False if it has ended; its result is then in

@@ -9,7 +9,7 @@ same from the first row on and only compares.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from kernos.kernel.abi import Checkpoint, Reply, Request
@@ -18,18 +18,22 @@ from kernos.kernel.errors import BadInput, JournalBroken, LimitExceeded, ReplayD
 from kernos.kernel.forms import brief, of_request, same, to_reply
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import Journal
+from kernos.kernel.labels import Sources
 from kernos.kernel.ports import Clock
 from kernos.kernel.process import Due, PastCall, Process, Watcher
 from kernos.kernel.types import Json, Message, Record, Snapshot, digest
 
 Stations = Mapping[str, Station]
+Identities = Mapping[str, Collection[str]]
+"""Of each owner the names, addresses and accounts that are his own."""
 
 
 async def recover(
-    pid: str, stations: Stations, journal: Journal, clock: Clock, tell: Watcher, due: Due | None
-) -> Process:
+    pid: str, stations: Stations, journal: Journal, clock: Clock, tell: Watcher, due: Due | None,
+    identities: Identities,
+) -> Process:  # fmt: skip
     """The process as its journal has it. Raises JournalBroken, or BadInput when its employee is no longer there."""
-    process, rows = await _process(pid, stations, journal, clock, tell, whole=False)
+    process, rows = await _process(pid, stations, journal, clock, tell, identities, whole=False)
     if rows[0].kind == "checkpoint":
         await _sources(process, rows[0].seq, journal)
         process.begin_anew(await _snapshot(process, rows[0], journal))
@@ -46,7 +50,7 @@ async def replay(pid: str, stations: Stations, journal: Journal, clock: Clock) -
 
     Raises ReplayDiverged for the first that is not.
     """
-    process, rows = await _process(pid, stations, journal, clock, lambda event: None, whole=True)
+    process, rows = await _process(pid, stations, journal, clock, lambda event: None, {}, whole=True)
     process.past.extend(calls(rows))
     compared = 0
     try:
@@ -100,13 +104,15 @@ def _seen(call: PastCall) -> Reply | LimitExceeded:
 
 
 async def _process(
-    pid: str, stations: Stations, journal: Journal, clock: Clock, tell: Watcher, whole: bool
+    pid: str, stations: Stations, journal: Journal, clock: Clock, tell: Watcher, identities: Identities, whole: bool
 ) -> tuple[Process, list[Record]]:
     records, contents = await journal.read(pid, whole)
-    employee = (await journal.status(pid)).employee
+    status = await journal.status(pid)
+    employee = status.employee
     if employee not in stations:
         raise BadInput(f"process {pid}", f"an employee {employee} that this folder no longer has", "one of its agents")
-    process = Process(pid, stations[employee], journal, clock, tell)
+    sources = Sources(identities.get(status.owner, ()))
+    process = Process(pid, stations[employee], journal, clock, tell, sources)
     if any(record.kind == "prune" for record in records):
         raise BadInput(f"process {pid}", "a journal whose contents were pruned", "one that still has them")
     return process, process.restore(records, contents)
@@ -116,7 +122,7 @@ async def _sources(process: Process, seq: int, journal: Journal) -> None:
     """Bring back the sources that checkpoints up to this row refer to."""
     marks = [mark for mark in await journal.rows(process.pid, kind="checkpoint") if mark.seq <= seq]
     references: list[Json] = [reference for mark in marks for reference in mark.body["sources"]]
-    contents = await journal.store.contents(sorted({key for reference in references for key in reference[3:]}))
+    contents = await journal.store.contents(sorted({key for reference in references for key in reference[3].values()}))
     for reference in references:
         process.relearn(reference, contents)
 

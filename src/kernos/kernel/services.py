@@ -55,22 +55,22 @@ class Services:
             case Now() | Random():
                 return Served(self.clock.now() if isinstance(request, Now) else self.clock.random())
             case Receive() if mail := oldest(process):
-                seq, (sender, text) = mail
-                return Served(text, told={"message": seq, "from": sender})
+                seq, (sender, text, strange) = mail
+                return Served(text, told={"message": seq, "from": sender} | ({"anyone": True} if strange else {}))
             case Send():
                 return await self._send(process, request)
             case Sleep():
                 return self._sleep(request, intent)
             case Wait() if ended := process.ended.get(request.pid):
-                return Served(ended)
+                return Served(ended, told={"anyone": True} if request.pid in process.led_astray else {})
             case Spawn():
                 return self._spawn(process, request)
             case Remember():
                 pid, seq = (intent.pid, intent.seq) if intent else (process.pid, process.state.seq + 1)
                 memory = Memory(space(process), request.key, pid, seq)
-                return Served(None, asked={"space": memory.space}, aside=Aside(memories=[memory]))
+                return Served(None, asked={"space": memory.space, **process.strange}, aside=Aside(memories=[memory]))
             case Recall():
-                return Served(await self._recall(process, request))
+                return await self._recall(process, request)
             case _:
                 return Served()
 
@@ -80,7 +80,7 @@ class Services:
         if (await self.journal.status(request.to)).phase == "exited":
             return Served(Deny("gone", f"process {request.to} has exited"))
         name = f"{process.pid}:{process.state.seq + 1}"
-        body = {"from": process.pid, "text": request.text}
+        body = {"from": process.pid, "text": request.text, **process.strange}
         made = note(self.journal.key, name, request.to, "message", body, self.clock.now())
         return Served(None, aside=Aside(notes=[made]), wakes=(request.to,))
 
@@ -103,15 +103,15 @@ class Services:
         }  # fmt: skip
         entries = [spawn_entry(station, state.owner, limits, family)]
         if request.text:
-            entries.append(message_entry(process.pid, state.owner, request.text))
+            entries.append(message_entry(process.pid, state.owner, request.text, bool(process.strange)))
         birth = birth_of(pid, entries, self.clock.now(), self.journal.key)
         return Served(pid, told={"child": pid}, aside=Aside(births=[birth]), wakes=(pid,))
 
-    async def _recall(self, process: Process, request: Recall) -> Recalled:
+    async def _recall(self, process: Process, request: Recall) -> Served:
         """What the index names, if the journal row that it names is really that memory: the index has no hash."""
         memory = await self.journal.store.memory(space(process), request.key)
         if memory is None:
-            return Recalled()
+            return Served(Recalled())
         rows = await self.journal.store.records(memory.pid, memory.seq - 1, memory.seq)
         row = rows[0] if rows else None
         where = f"process {memory.pid}: row {memory.seq}"
@@ -119,9 +119,9 @@ class Services:
             raise JournalBroken(f"{where}: is not where {request.key!r} was remembered")
         contents = await self.journal.contents(rows)
         if refers(row)["value"] not in contents:
-            return Recalled()
+            return Served(Recalled())
         value = expand(row, contents).body["value"]
-        return Recalled(value, value is not None)
+        return Served(Recalled(value, value is not None), told={"anyone": True} if row.body.get("anyone") else {})
 
 
 def space(process: Process) -> str:

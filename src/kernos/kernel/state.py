@@ -23,6 +23,7 @@ Changes: TypeAlias = dict[str, Any]
 
 _WAITS = {
     "generate": "engine", "invoke": "tool", "ask": "person", "receive": "message", "sleep": "timer", "wait": "process",
+    "extract": "engine",
 }  # fmt: skip
 """What a call that is not settled at once waits for."""
 _AT_ONCE = ("", "engine", "tool")
@@ -35,7 +36,7 @@ class State:
 
     `mail` holds the rows of messages not yet received, `awaited` the child that a `wait` is about, `asking` the row
     that asks a person, `lifting` the limit that it is about. `refused` are limits that a person did not raise.
-    `children` maps each child to how it ended ("" while it lives).
+    `children` maps each child to how it ended ("" while it lives). `said` is the row of the last text for the owner.
     """
 
     pid: str
@@ -61,6 +62,7 @@ class State:
     lifting: str = ""
     refused: frozenset[str] = frozenset()
     until: float | None = None
+    said: int = 0
     seq: int = 0
     hash: str = ""
     at: float = 0.0
@@ -71,7 +73,7 @@ class State:
         if self.paused or self.phase == "exited":
             return None
         if self.phase == "waiting" and self.why not in _AT_ONCE:
-            return self.until if self.why == "timer" else None
+            return self.until if self.why in ("timer", "person") else None
         return 0.0
 
     def status(self) -> Status:
@@ -188,6 +190,7 @@ def _intent(state: State, record: Record) -> Changes:
         "phase": "waiting" if why else "running", "why": why, "usage": state.usage.plus(calls=1), "tools": tools,
         "asking": record.seq if asks else None,
         "until": body.get("until"), "awaited": body.get("pid", ""),
+        "said": record.seq if call == "send" and "to" not in body and verdict == "allow" else state.said,
     }  # fmt: skip
 
 

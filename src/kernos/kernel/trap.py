@@ -24,30 +24,36 @@ from kernos.kernel import limits
 from kernos.kernel.abi import (
     AskPerson,
     Checkpoint,
+    Extract,
     Generate,
     Invoke,
     Invoked,
+    Propose,
+    Proposed,
     Recall,
     Receive,
     Reply,
     Request,
+    Send,
     Spawn,
     Wait,
     call_of,
 )
 from kernos.kernel.effects import Effects, after_crash
 from kernos.kernel.errors import Fenced, LimitExceeded, ToolError, Uncertain
-from kernos.kernel.forms import of_reply, of_request, to_reply
+from kernos.kernel.forms import cost, of_reply, of_request, to_reply
 from kernos.kernel.journal import Entry
 from kernos.kernel.limits import Sums
 from kernos.kernel.mailbox import note
 from kernos.kernel.monitor import Family
 from kernos.kernel.ports import Clock
 from kernos.kernel.process import Aside, Due, PastCall, Process
+from kernos.kernel.reading import attested
 from kernos.kernel.recovery import again, followed, settled
 from kernos.kernel.services import WAITING, Served, Services, Waiting, sums
 from kernos.kernel.types import (
     Allow,
+    Ask,
     Deny,
     Generation,
     Json,
@@ -118,7 +124,7 @@ class Trap:
             if isinstance(request, Spawn):
                 used = {"children": float(len(state.children)), "depth": float(state.generation)}
                 limits.check(iter(used.items()), state.limits)
-            if isinstance(request, Generate | Invoke | Spawn):
+            if isinstance(request, Generate | Extract | Invoke | Spawn):
                 await self._together(process)
         except LimitExceeded as error:
             body = {"limit": error.limit, "used": error.used, "allowed": error.allowed}
@@ -153,11 +159,21 @@ class Trap:
 
     async def _begin(self, process: Process, request: Request) -> Mapping[str, Json] | None:
         """Judge the call and record its intent; with its outcome, which is returned, if nothing is to be waited for."""
-        verdict = self._judge(process, request)
+        verdict = self._judge(process, request, await self.effects.flagged(process, request))
         form = of_request(request, process.known)
         body = {**form.body, "verdict": verdict_to_json(verdict)}
+        contents = dict(form.contents)
         served = Served(verdict) if isinstance(verdict, Deny) else await self.services.serve(process, request)
-        intent = Entry("intent", body | dict(served.asked), form.contents, form.chained)
+        if isinstance(request, Send) and not request.to:
+            label, contents["marks"] = self._said(process, request.text)
+            body["label"] = label.to_json()
+            contents |= process.receipts.beside(request.text, process.state.said)
+        if isinstance(request, AskPerson):
+            contents |= process.receipts.beside(request.question, process.state.said)
+        if isinstance(verdict, Ask):
+            body["until"] = self.clock.now() + limits.APPROVAL_SECONDS
+            contents["card"] = body["verdict"].pop("calls")
+        intent = Entry("intent", body | dict(served.asked), contents, form.chained)
         if isinstance(served.reply, Waiting):
             begun = isinstance(request, Invoke) and isinstance(verdict, Allow)
             process.begun_at = self.clock.monotonic()
@@ -170,9 +186,18 @@ class Trap:
             self.hint(pid)
         return rows[-1].body
 
-    def _judge(self, process: Process, request: Request) -> Verdict:
-        family = Family(process.state.parent, process.state.children)
-        return self.effects.monitor.judge(process.station, process.sources, request, family)
+    def _judge(self, process: Process, request: Request, flags: frozenset[str] = frozenset()) -> Verdict:
+        family = Family(process.state.owner, process.state.parent, process.state.children)
+        return self.effects.monitor.judge(process.station, process.sources, request, family, flags)
+
+    def _said(self, process: Process, text: str) -> tuple[Label, Json]:
+        """Whose words may be in a text for the owner (I4); and each sentence that a stranger wrote, with its place."""
+        source, readers = Source("model", process.station.engine), frozenset({process.state.owner})
+        marks = process.sources.origins.reading.repeated(text) if process.strange else []
+        places = {Source("anyone", place) for _, place in marks}
+        if process.strange and not marks:
+            places = {Source("anyone", source.name)}
+        return Label(frozenset({source, *places}), readers), [list(mark) for mark in marks]
 
     async def _doubtful(self, process: Process, request: Request, call: PastCall) -> None:
         """Decide about the effect of a call without outcome that may have happened (I3)."""
@@ -254,6 +279,11 @@ class Trap:
             if said is not None:
                 return said
         match request:
+            case Propose():
+                return Due(seq, Proposed(self._may(process, request)))
+            case Extract():
+                reply, asked = await self.effects.extract(process, request)
+                return Due(seq, reply, told={**process.strange, "cost": cost(asked)})
             case Generate():
                 return Due(seq, await self.effects.generate(process, request))
             case Invoke():
@@ -271,7 +301,10 @@ class Trap:
     async def _person(self, process: Process, request: Request, call: PastCall) -> Due | Waiting | Stopped | None:
         """What a person has said of an approval or a doubt; None if the effect is to begin, which is then recorded."""
         if call.answer is None:
-            return WAITING
+            until = call.intent.body.get("until")
+            if call.doubt is not None or until is None or self.clock.now() < until:
+                return WAITING
+            return Due(call.intent.seq, Deny("approval", "nobody allowed it in time: do not call it again"))
         said = _said(call.answer.body, call.doubt is not None)
         if isinstance(said, Stopped):
             return said
@@ -282,8 +315,13 @@ class Trap:
                 await self._doubt(process, call, "a worker has reported that it happened after all")
                 return WAITING
             await self._let_pass(process, request, call)
-        process.open = await self._begun(process, call)
+        if not isinstance(request, Propose):
+            process.open = await self._begun(process, call)
         return None
+
+    def _may(self, process: Process, request: Propose) -> tuple[bool, ...]:
+        """Of each announced call, whether it is allowed now."""
+        return tuple(isinstance(self._judge(process, call), Allow) for call in request.calls)
 
     async def _invoke(self, process: Process, request: Invoke) -> Due | Waiting:
         tool = self.effects.tool(process, request.tool)
@@ -291,6 +329,8 @@ class Trap:
         late = self.clock.monotonic() - process.begun_at > limits.START_WINDOW
         if late and not (tool and tool.spec.repeatable):
             process.open = await self._begun(process, process.open)
+        if process.state.paused:  # it was halted after this call had begun: nothing more starts
+            return WAITING
         call = process.open
         started = self.clock.monotonic()
         try:
@@ -320,10 +360,18 @@ class Trap:
             body["tool"] = request.tool
             body["cost"] = {"seconds": round(due.seconds, 6)}
         if source := _source(process, request, due.told):
-            body["label"] = Label(frozenset({source}), frozenset({process.state.owner})).to_json()
+            anyone = {Source("anyone", source.name)} if self._strange(process, request, due) else set()
+            body["label"] = Label(frozenset({source, *anyone}), frozenset({process.state.owner})).to_json()
         if isinstance(due.reply, Generation | Invoked) and (near := _near(process, body.get("cost", {}))):
             body["near"] = near
         return Entry("outcome", body, form.contents)
+
+    def _strange(self, process: Process, request: Request, due: Due) -> bool:
+        """Whether anyone may have written something in a reply (I4)."""
+        if isinstance(request, Invoke) and isinstance(due.reply, Invoked):
+            tool = self.effects.tool(process, request.tool)
+            return tool is None or not attested(tool.spec, due.reply.error or due.reply.value, bool(due.reply.error))
+        return bool(due.told.get("anyone")) or (isinstance(request, Generate) and bool(process.strange))
 
 
 def _source(process: Process, request: Request, told: Mapping[str, Json]) -> Source | None:
@@ -334,6 +382,8 @@ def _source(process: Process, request: Request, told: Mapping[str, Json]) -> Sou
             return Source("model", process.station.engine)
         case Invoke():
             return Source("tool", request.tool)
+        case Extract():
+            return Source("model", process.station.engine)
         case AskPerson():
             return Source("owner", owner)
         case Receive() if told.get("from") == owner:

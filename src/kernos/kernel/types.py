@@ -19,9 +19,21 @@ from kernos.kernel.errors import BadInput
 Json: TypeAlias = Any
 """A JSON value. mypy has no recursive alias that is pleasant at call sites; `canonical` rejects what is not JSON."""
 Role = Literal["system", "user", "assistant", "tool"]
-EffectKind = Literal["reads", "writes", "sends", "pays", "destroys"]
+EffectKind = Literal["reads", "writes", "sends", "pays", "destroys", "grants"]
+"""What a call does. grants: it gives somebody rights or takes them (invitations, permissions, passwords)."""
+Use = Literal[
+    "recipient", "object", "amount", "link", "secret", "command", "name", "choice", "time", "content", "query"
+]  # fmt: skip
+"""What a parameter does in a call, which says who may decide it.
+
+recipient: who gets something, and sees what flows into the call. object: which record, file or account it is about.
+amount: how much. link: an address that is opened or written. secret: a password or key to be set. command: code that is
+run. name: what a thing made by the call is called. choice: one of a few ways. time: when. content: text that flows to
+the recipients. query: what a read looks for.
+"""
 SourceRule = Literal["user", "data", "any"]
-SourceKind = Literal["owner", "system", "tool", "model", "process"]
+SourceKind = Literal["owner", "system", "tool", "model", "process", "anyone"]
+"""anyone: a text that a tool returned and that somebody else may have written, an attacker too."""
 Phase = Literal["ready", "running", "waiting", "paused", "exited"]
 RecordKind = Literal[
     "spawn", "fork", "message", "intent", "begin", "doubt", "late", "answer", "outcome", "limit", "signal", "child",
@@ -111,12 +123,32 @@ class Parameter:
 
     `aliases` is the declared vocabulary: for each value the words by which a person expresses it.
     `units` are the words that follow or precede a number of this kind; `question` asks for it, by language.
+    `use` is what the parameter does (None: in a call that does more than read it decides, as an object does); `of` is
+    what kind of thing it names ("user", "email", "file"), and only fields of that kind are sources for it.
     """
 
     source: SourceRule = "any"
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     units: tuple[str, ...] = ()
     question: Mapping[str, str] = field(default_factory=dict)
+    use: Use | None = None
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What is known of one field of what a tool returns. Of an undeclared field anyone may have written the value.
+
+    `attested`: the service sets it, and nobody can make it say something else (an id, a sender, a size). `of`: what
+    kind of thing it names. `names`: people call the record by it (a title, a file's name). `author`: it says who wrote
+    the record; if that is the owner, all of the record is the owner's. `private`: only the owner may see it.
+    """
+
+    attested: bool = False
+    of: str = ""
+    names: bool = False
+    author: bool = False
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +159,9 @@ class ToolSpec:
     What may be done when nobody knows whether a call happened (I3): it is repeated if the tool only reads, is
     `idempotent`, is `keyed` (it takes a key that its service counts once) or `joins` the journal's transaction; a
     `verified` one is looked up; any other is in doubt. `timeout`, in seconds, bounds one call.
+    What the monitor knows of it: `returns` declares the fields of its results, by name ("": a bare value, "*": every
+    field that is not named); `verbs` are the words by which people ask for it; `reaches` names what of the system
+    itself it can change or show (see the red lines).
     """
 
     name: str
@@ -139,6 +174,14 @@ class ToolSpec:
     verified: bool = False
     joins: bool = False
     timeout: float | None = None
+    returns: Mapping[str, Field] = field(default_factory=dict)
+    verbs: tuple[str, ...] = ()
+    reaches: frozenset[str] = frozenset()
+
+    @property
+    def consequential(self) -> bool:
+        """Whether it does more than read, or a read of it shows an address to somebody."""
+        return not self.effects <= {"reads"} or any(rule.use == "link" for rule in self.parameters.values())
 
     @property
     def repeatable(self) -> bool:
@@ -189,13 +232,47 @@ class Allow:
     evidence: Mapping[str, str] = field(default_factory=dict)
 
 
+EFFECT, AUDIENCE = "(effect)", "(audience)"
+"""What an item is about that is no parameter."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a person is asked to stand for: in a call of `tool` the `value` of a `parameter`; of `EFFECT`,
+    that
+    the tool `value` may be used, which nobody asked for; of `AUDIENCE`, that `value` may see what was read. `found`
+    quotes where the value stands, with its place; empty: nowhere, the model made it up."""
+
+    tool: str
+    parameter: str
+    value: Json
+    found: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call on the card that a person is shown: the rule that wants a person, why, and what is to be decided.
+    `evidence` says of other arguments what their source is, `effects` what the tool does."""
+
+    tool: str
+    arguments: Mapping[str, Json]
+    rule: str
+    reason: str
+    items: tuple[Item, ...] = ()
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    effects: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Ask:
-    """A person must agree first."""
+    """A person must agree first. `calls` are what the card shows, `approver` is who may agree (a role, or the
+    owner)."""
 
     rule: str
     reason: str
     evidence: Mapping[str, str] = field(default_factory=dict)
+    calls: tuple[Asked, ...] = ()
+    approver: str = "owner"
 
 
 @dataclass(frozen=True)
@@ -214,6 +291,13 @@ def verdict_to_json(verdict: Verdict) -> Json:
     parts = asdict(verdict).items()
     plain = {name: list(part) if isinstance(part, tuple) else part for name, part in parts if part}
     return {"is": type(verdict).__name__.lower(), **plain}
+
+
+def asked_from_json(value: Json) -> Asked:
+    """A call on a card, from a verdict's JSON form."""
+    items = tuple(Item(**item) for item in value["items"])
+    known = {name: value[name] for name in ("tool", "arguments", "rule", "reason", "evidence")}
+    return Asked(**known, items=items, effects=tuple(value["effects"]))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ and chance come from `now` and `random`, so that it can be run again against its
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from kernos.kernel import abi
-from kernos.kernel.abi import Ended, Invoked, Recalled, Request
+from kernos.kernel.abi import Ended, Extracted, Invoked, Proposed, Recalled, Request
 from kernos.kernel.errors import ProgramError
 from kernos.kernel.types import Deny, Generation, Json, Message, Snapshot
 
@@ -69,6 +69,20 @@ class Process:
     async def invoke(self, tool: str, /, **arguments: Json) -> Invoked | Deny:
         """Call a tool. A refusal is a value, with a reason that a model can act on."""
         return cast("Invoked | Deny", await _SystemCall(abi.Invoke(tool, arguments)))
+
+    async def propose(self, calls: Sequence[tuple[str, Mapping[str, Json]]]) -> tuple[bool, ...]:
+        """Announce calls that are to come (tool, arguments): of each, whether it may now be made. If a person has to
+        allow
+        the first, all of them that need it are put to him on one card."""
+        announced = tuple(abi.Invoke(tool, dict(arguments)) for tool, arguments in calls)
+        reply = await _SystemCall(abi.Propose(announced))
+        return (False,) * len(announced) if isinstance(reply, Deny) else cast(Proposed, reply).may
+
+    async def extract(self, text: str, schema: Mapping[str, Json]) -> dict[str, Json]:
+        """What a stranger's text says, in the fields of a JSON schema, read by a model that sees nothing else and can
+        do
+        nothing; a field that is not there, or does not stand in the text, is left out."""
+        return dict(cast(Extracted, await _SystemCall(abi.Extract(text, schema))).value)
 
     async def ask(self, question: str) -> str:
         """Ask the owner, and wait for the answer."""

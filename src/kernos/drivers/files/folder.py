@@ -8,7 +8,7 @@ from kernos.kernel.errors import BadInput, NotFound
 
 STATE = ".kernos"
 """The folder in a company's folder that holds the journal and the lock; git is told to leave it out."""
-_READ = ("COMPANY.md", "*.toml", "**/AGENTS.md", "**/SKILL.md", "**/TASK.md")
+_READ = ("COMPANY.md", "*.toml", "**/AGENTS.md", "**/SKILL.md", "**/TASK.md", "policies/*.cedar")
 
 
 def texts(place: Path) -> dict[str, str]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernos.kernel.types import Record
-from kernos.surfaces.cli.places import moment, span
+from kernos.surfaces.cli.places import moment, span, visible
+from kernos.userland.language import language_of
 
 Json = Any
 Body = Mapping[str, Json]
@@ -154,7 +155,9 @@ def _detail(call: str, asked: Body, got: Body) -> str:
             return moment(got["value"], "%Y-%m-%d %H:%M:%S")
         case "random":
             return str(got["value"])
-    return _asked(call, asked) + ("" if call in ("send", "remember", "sleep") else f" → {_result(got)}")
+    if call == "send":
+        return "".join([_asked(call, asked), *(f"\n  {line}" for line, _ in beside(asked))])
+    return _asked(call, asked) + ("" if call in ("remember", "sleep") else f" → {_result(got)}")
 
 
 def _asked(call: str, asked: Body) -> str:
@@ -174,7 +177,36 @@ def _asked(call: str, asked: Body) -> str:
             return f"{asked['key']} = {_text(asked.get('value', '…'))}"
         case "recall":
             return str(asked["key"])
+        case "propose":
+            return "; ".join(_action(tool, arguments) for tool, arguments in asked.get("calls", ()))
     return ""
+
+
+def beside(body: Body) -> list[tuple[str, str]]:
+    """What the journal says beside a text for the owner, each line with its colour: the effects that really happened,
+    those that did not though the text says so, and what strangers wrote of it."""
+    words = _BESIDE["zh" if language_of(str(body.get("text", ""))) == "zh" else "en"]
+    lines = [(words["did"].format(*map(visible, map(str, part))), "") for part in body.get("receipts", ())]
+    lines += [(words["flag"].format(words.get(kind, kind)), "yellow") for kind in body.get("flags", ())]
+    if "✓" in str(body.get("text", "")):
+        lines.append((words["mark"], "yellow"))
+    return lines + [(words["from"].format(_cut(said), visible(place)), "") for said, place in body.get("marks", ())]
+
+
+_BESIDE: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "did": "✓ {}: {} (row {})", "from": "from {1}: “{0}”",
+        "flag": "! it says that it {}; the journal shows no such call", "mark": "! a ✓ in its text is its own",
+        "sends": "sent something", "pays": "paid or bought something", "destroys": "deleted or cancelled something",
+        "grants": "gave or took rights", "writes": "saved or changed something",
+    },
+    "zh": {
+        "did": "✓ {}：{}（第 {} 行）", "from": "来自 {1}：“{0}”",
+        "flag": "! 它说自己{}，日志里没有这样的调用", "mark": "! 文中的 ✓ 是它自己写的",
+        "sends": "发送了内容", "pays": "付了款或买了东西", "destroys": "删除或取消了内容",
+        "grants": "改动了权限", "writes": "保存或修改了内容",
+    },
+}  # fmt: skip
 
 
 def _action(name: str, arguments: Json) -> str:
@@ -194,6 +226,8 @@ def _result(got: Body) -> str:
             return _text(got.get("text", "…"))
         case "ended":
             return _ended(got)
+        case "proposed":
+            return f"{sum(got['may'])} of {count(len(got['may']), 'call')} may be made"
         case "recalled" if not got["found"]:
             return "nothing"
         case _:
@@ -214,7 +248,7 @@ def _spawn(body: Body) -> tuple[str, str]:
 
 def _signal(body: Body) -> tuple[str, str]:
     level = f"{body.get('priority', 0)}, " if body["signal"] == "nice" else ""
-    return body["signal"], f"{level}by {body['by']}"
+    return "stop" if body.get("halt") else body["signal"], f"{level}by {body['by']}"
 
 
 _PLAIN: Mapping[str, Callable[[Body], tuple[str, str]]] = {
@@ -235,7 +269,7 @@ def _text(value: Json) -> str:
 
 
 def _cut(text: str) -> str:
-    text = " ".join(text.split())
+    text = visible(text)
     return text if len(text) <= DETAIL_CHARS else text[:DETAIL_CHARS] + "…"
 
 

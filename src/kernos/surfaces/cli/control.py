@@ -1,4 +1,4 @@
-"""`kernos pause`, `kill`, `nice`, `tell` and `fork`: what people do to processes, whoever is at work on the folder.
+"""`kernos pause`, `stop`, `kill`, `nice`, `tell` and `fork`: what people do to processes, whoever is at work on them.
 
 Everything is put to the desk first, so that it is not lost. Then whoever is at work takes it; if nobody is, this does.
 """
@@ -6,18 +6,24 @@ Everything is put to the desk first, so that it is not lost. Then whoever is at 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from kernos.kernel.errors import BadInput, FolderBusy, KernosError
-from kernos.kernel.ports import Kernel
+from kernos.kernel.ports import Kernel, Ledger
 from kernos.kernel.types import Signal
+from kernos.surfaces.cli.calls import count
+from kernos.surfaces.cli.cards import asks
 from kernos.surfaces.cli.person import HOW, answer
-from kernos.surfaces.cli.places import beside, company, desk_of, find, stands, there, user
+from kernos.surfaces.cli.places import beside, company, desk_of, find, now, reading, stands, there, user
 from kernos.surfaces.cli.system import System
 
 BUSY = "noted for the kernos at work on the folder"
+HALT_SECONDS = 5.0
+"""How long it is waited for those at work to halt their processes."""
+LOOK_SECONDS = 0.02
 _DONE: dict[Signal, str] = {"pause": "paused", "kill": "killed", "nice": "has priority"}
 
 
@@ -33,6 +39,65 @@ def pause(system: System, pid: str, place: Path) -> None:
       kernos pause 7k2q
     """
     asyncio.run(_signal(system, place, pid, "pause"))
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="every process of the folder")
+@company
+@click.pass_obj
+def stop(system: System, everything: bool, place: Path) -> int:
+    """Halt every process at once, until a person resumes it. What a model is asked is broken off, and so is a tool that
+    may be called again; another ends, and nothing follows. Exit code 1 if that takes longer than some seconds.
+
+    \b
+    Examples:
+      kernos stop --all
+      kernos resume --all                  have them go on
+    """
+    if not everything:
+        raise BadInput("stop", "nothing said of which processes", "--all, or kernos pause PID")
+    return asyncio.run(_stop(system, place))
+
+
+async def _stop(system: System, place: Path) -> int:
+    async with desk_of(system, place) as desk:
+        began = now()
+        pids = await desk.stop_all(user())
+    later = await taken(system, place, *pids) if pids else ""
+    left = await _moving(system, place) if pids and later in ("", BUSY) else []
+    seconds = now() - began
+    if left:
+        click.secho(f"{count(len(left), 'process')} not halted yet: {', '.join(left)}; it is noted", fg="red", err=True)
+        return 1
+    if later not in ("", BUSY):
+        click.echo(f"{count(len(pids), 'process')}: stop: {later}")
+    else:
+        click.echo(f"{count(len(pids), 'process')} halted in {seconds:.1f} s: kernos resume --all{there(place)}")
+    return 0
+
+
+async def _moving(system: System, place: Path) -> Sequence[str]:
+    """The processes that neither rest nor have exited; waits a little for them to halt."""
+    deadline = now() + HALT_SECONDS
+    async with reading(system, place) as ledger:
+        left = await _awake(ledger)
+        while left and now() < deadline:
+            await asyncio.sleep(LOOK_SECONDS)
+            left = await _awake(ledger)
+        return left
+
+
+async def _awake(ledger: Ledger) -> Sequence[str]:
+    return [status.pid for status in await ledger.statuses() if status.phase not in ("exited", "paused")]
+
+
+async def resume_all(system: System, place: Path) -> None:
+    """Lift every pause."""
+    async with desk_of(system, place) as desk:
+        pids = await desk.resume_all(user())
+    later = await taken(system, place, *pids) if pids else ""
+    onward = later if later not in ("", BUSY) else "" if later else f"kernos work{there(place)} gives them turns"
+    click.echo(f"{count(len(pids), 'process')} resumed" + (f"; {onward}" if onward and pids else ""))
 
 
 @click.command()
@@ -74,8 +139,8 @@ async def _signal(system: System, place: Path, prefix: str, signal: Signal, prio
     click.echo(f"process {status.pid}: {f'{signal}: {later}' if later else done}")
 
 
-async def taken(system: System, place: Path, pid: str) -> str:
-    """See to it that what was put to a process is taken. Empty, or if not now: who will do it, or when."""
+async def taken(system: System, place: Path, *pids: str) -> str:
+    """See to it that what was put to processes is taken. Empty, or if not now: who will do it, or when."""
     if system.busy(place):
         return BUSY
     try:
@@ -85,7 +150,8 @@ async def taken(system: System, place: Path, pid: str) -> str:
     except KernosError as error:
         return f"noted; it is done as soon as a kernos can work here, which it cannot now: {error}"
     try:
-        await _take(kernel, pid)
+        for pid in pids:
+            await _take(kernel, pid)
     finally:
         await kernel.close()
     return ""
@@ -130,12 +196,12 @@ async def _tell(system: System, place: Path, prefix: str, text: str) -> None:
     async with desk_of(system, place) as desk:
         question = await desk.question(status.pid)
         if not text:
-            click.echo(question.text if question else f"process {status.pid} asks nothing: it is {stands(status)}")
+            click.echo(asks(question) if question else f"process {status.pid} asks nothing: it is {stands(status)}")
             return
         if question is None:
             await desk.deliver(status.pid, text)
         elif (reply := answer(question, text)) is None:
-            raise BadInput("TEXT", repr(text), f"{HOW[question.kind]}, for it asks: {question.text}")
+            raise BadInput("TEXT", repr(text), f"{HOW[question.kind]}, for it asks: {asks(question)}")
         else:
             await desk.answer(status.pid, reply)
     later = await taken(system, place, status.pid)

@@ -1,6 +1,6 @@
 """The `kernos` command: a table of commands, each loaded when it is called, and one way for errors to end.
 
-Exit codes: 0 done, 1 no (`audit verify`, `replay`, `wait`), 2 bad input or an error, 130 Ctrl-C.
+Exit codes: 0 done, 1 no (`audit verify`, `policy test`, `replay`, `wait`), 2 bad input or an error, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ SECTIONS = {
     "Companies": {
         "init": ("folder", "Make a working company folder."),
         "check": ("folder", "Validate a company folder: what is wrong, and where."),
+        "policy": ("policy", "Show, test and explain the rules."),
         "model": ("models", "List, pull and remove models."),
     },
     "Work": {
@@ -33,8 +34,10 @@ SECTIONS = {
         "log": ("look", "Show what a process did, call by call."),
         "wait": ("look", "Wait until a process has exited."),
         "tell": ("control", "Answer what a process asks, or send it a message."),
+        "approve": ("approve", "List, show and answer the calls that a person has to allow."),
         "doubts": ("doubts", "List and settle calls of which nobody knows whether they happened."),
         "pause": ("control", "Let a process rest until it is resumed."),
+        "stop": ("control", "Halt every process at once."),
         "kill": ("control", "End a process and its children."),
         "nice": ("control", "Give a process another priority."),
         "fork": ("control", "Start a process that shares another's journal up to a row."),

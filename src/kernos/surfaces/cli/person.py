@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import click
 
@@ -19,15 +20,21 @@ from kernos.surfaces.cli.places import user
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
+Scope = Literal["once", "task", "always"]
 _YES = ("y", "yes", "ok", "是", "是的", "好", "好的", "行", "同意", "可以")
 _NO = ("n", "no", "否", "不", "不是", "不好", "不行", "不同意", "不可以", "不要")
+_SCOPES: dict[Scope, tuple[str, ...]] = {
+    "once": ("o", "once", "一次", "仅此一次", "只此一次", "就这一次"),
+    "task": ("t", "task", "本次任务", "这次任务"),
+    "always": ("a", "always", "总是", "始终", "永远", "以后都可以"),
+}
 _SETTLED: dict[Settlement, tuple[str, ...]] = {
     "happened": ("happened", "h", "发生", "发生了", "已发生"),
     "not": ("not", "n", "no", "没有", "没发生", "没有发生", "未发生"),
     "stop": ("stop", "s", "停", "停止"),
 }
 HOW = {
-    "approval": "yes or no",
+    "approval": "yes, once, always or no; or the numbers of the calls that you allow",
     "limit": "yes or no",
     "doubt": "happened, with its result as JSON if it had one; not; or stop",
 }
@@ -99,7 +106,26 @@ def answer(question: Question, line: str) -> Answer | None:
         case "doubt":
             return _settled(line)
     word = line.strip().casefold()
-    return Answer(user(), word in _YES, line) if word in (*_YES, *_NO) else None
+    if word in (*_YES, *_NO):
+        return Answer(user(), word in _YES, line)
+    return _allowed(question, re.findall(r"[^\s,，、;]+", word)) if question.calls else None
+
+
+def yes(line: str) -> bool:
+    """Whether a line agrees."""
+    return line.strip().casefold() in _YES
+
+
+def _allowed(question: Question, words: Sequence[str]) -> Answer | None:
+    """What numbers of calls, a scope, or both allow; None if that is not all that is said."""
+    numbers = [int(word) - 1 for word in words if word.isdecimal()]
+    scopes = [scope for word in words for scope, meant in _SCOPES.items() if word in meant]
+    if not words or len(numbers) + len(scopes) != len(words) or len(scopes) > 1:
+        return None
+    if not set(numbers) <= set(range(len(question.calls))):
+        return None
+    chosen = tuple(sorted(set(numbers))) if numbers else None
+    return Answer(user(), text=" ".join(words), chosen=chosen, scope=scopes[0] if scopes else "task")
 
 
 def _settled(line: str) -> Answer | None:

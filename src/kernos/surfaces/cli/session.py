@@ -1,6 +1,6 @@
 """A person and a tree of processes: what these do is shown, what they ask is asked, what is said is put to them.
 
-    session = Session(site, ledger, tree, person)
+    session = Session(site, ledger, tree, person, cards)
     status = await session.run()          # until the process exits or is paused, or the person has no more to say
 
 Only the dispatcher gives turns; the session sees them go by (`turns.Watched`) and never takes one itself. Where others
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kernos.kernel.errors import BadInput
-from kernos.kernel.ports import Ledger, Question
+from kernos.kernel.ports import Answer, Ledger, Question
 from kernos.kernel.types import Event, Status
-from kernos.surfaces.cli.person import HOW, Person, answer
+from kernos.surfaces.cli.cards import Cards, allowed
+from kernos.surfaces.cli.person import HOW, Person, answer, yes
 from kernos.surfaces.cli.places import Site
 from kernos.surfaces.cli.turns import News, Turned, Watched, during
 from kernos.surfaces.cli.view import View
@@ -31,15 +33,18 @@ class Session:
 
     Args:
         tree: where the process stood when the session began, first, and then its descendants.
+        cards: how approvals are shown at this place.
         once: whether the talk is over when the process waits for a message.
     """
 
-    def __init__(self, site: Site, ledger: Ledger, tree: Sequence[Status], person: Person, once: bool = False) -> None:
+    def __init__(
+        self, site: Site, ledger: Ledger, tree: Sequence[Status], person: Person, cards: Cards, once: bool = False
+    ) -> None:
         self._kernel, self._dispatcher = site.kernel, site.dispatcher
         self._ledger, self._patience = ledger, LOOK_SECONDS if site.shared else None
         self._status, self._pid = tree[0], tree[0].pid
         self._person, self._once = person, once
-        self._view = View(self._pid)
+        self._cards, self._view = cards, View(self._pid, cards)
         self._news: asyncio.Queue[News] = asyncio.Queue()
         self._asking = [status.pid for status in tree[1:] if _asks(status)]
         self._asked: Question | None = None
@@ -164,6 +169,13 @@ class Session:
         if question is not None and reply is None:
             self._view.note(f"answer: {HOW[question.kind]}")
             return
+        if question is not None and question.approver != "owner":
+            self._view.note(f"the {question.approver} has to answer: {self._cards.command(question)}")
+            return
+        if question is not None and reply is not None and reply.scope == "always":
+            reply = await self._for_good(question, reply)
+        if question is not None and reply is None:
+            return
         pid = question.pid if question is not None else self._pid
         try:
             if reply is not None:
@@ -178,6 +190,23 @@ class Session:
         else:
             self._asking.remove(pid)
         self._dispatcher.hint(pid)
+
+    async def _for_good(self, question: Question, reply: Answer) -> Answer | None:
+        """An “always”: what it would write is shown, and written if that is confirmed. None if it is not."""
+        status = await self._ledger.find(question.pid)
+        try:
+            lasting = self._cards.lasting(status.employee, allowed(question, reply))
+            lasting.show()
+            if lasting.texts:
+                self._view.note("write this? (yes or no)")
+                if not yes(await self._person.says() or ""):
+                    self._view.note(f"not written. Answer: {HOW[question.kind]}")
+                    return None
+            lasting.write()
+        except BadInput as error:
+            self._view.note(str(error))
+            return None
+        return replace(reply, scope="task")
 
 
 def _asks(status: Status) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from kernos.kernel.errors import KernosError
-    from kernos.kernel.ports import Desk, Dispatcher, Kernel, Ledger
+    from kernos.kernel.ports import Desk, Dispatcher, Facts, Kernel, Ledger, Ruling
     from kernos.userland.company.folder import Company
 
 
@@ -57,6 +57,34 @@ class Shelf(Protocol):
     def remove(self, name: str) -> None: ...
 
 
+class Rule(Protocol):
+    """A rule in force. `effect` is permit, forbid, ask or lift; `approver` is who may allow what it asks about, `lifts`
+    the rule whose question it turns off, `line` the red line that it holds."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def effect(self) -> str: ...
+    @property
+    def tell(self) -> str: ...
+    @property
+    def approver(self) -> str: ...
+    @property
+    def lifts(self) -> str: ...
+    @property
+    def line(self) -> str: ...
+
+
+class Rules(Protocol):
+    """The rules of a place."""
+
+    @property
+    def rules(self) -> Sequence[Rule]: ...
+    def decide(self, facts: Facts) -> Ruling: ...
+
+
 class System(Protocol):
     """Everything that can be opened, by folder."""
 
@@ -65,6 +93,7 @@ class System(Protocol):
     def company(self, place: Path) -> Company: ...
     def faults(self, place: Path) -> Sequence[KernosError]: ...
     def missing(self, place: Path) -> Sequence[str]: ...
+    def policy(self, place: Path) -> Rules: ...
     async def kernel(self, place: Path, alone: bool = True) -> Kernel:
         """A kernel on a place. `alone` locks the place: FolderBusy while another kernos is at work there. Without it
         only `spawn`, `fork`, `replay`, `adopt` and `prune` may be called."""

@@ -11,6 +11,7 @@ from kernos.surfaces.cli.places import ago, moment, now, span
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 WIDTH = 140
 """Columns of a table that goes to a file or a pipe."""
@@ -83,10 +84,18 @@ def print_calls(shown: Sequence[Line], header: bool = True, costs: bool = True) 
         style = "red" if line.decision.startswith("deny") else "yellow" if _asks(line) else ""
         cost = (f"{line.tokens:,}" if line.tokens else "", "" if line.seconds is None else f"{line.seconds:.2f}")
         table.add_row(
-            line.rows, moment(line.at, form), line.call, Text(line.detail), Text(line.decision, style),
+            line.rows, moment(line.at, form), line.call, _detail(line.detail), Text(line.decision, style),
             *(cost if costs else ()),
         )  # fmt: skip
     _print(table)
+
+
+def _detail(text: str) -> Text:
+    """What a call did; below it in yellow what is wrong with what it says."""
+    from rich.text import Text
+
+    first, *below = text.split("\n")
+    return Text("\n").join([Text(first), *(Text(line, "yellow" if line.startswith("  !") else "") for line in below)])
 
 
 def _asks(line: Line) -> bool:

@@ -13,7 +13,8 @@ import click
 from kernos.kernel.errors import BadInput, FolderBusy, KernosError, NotFound
 from kernos.kernel.types import Status
 from kernos.surfaces.cli import calls
-from kernos.surfaces.cli.control import BUSY
+from kernos.surfaces.cli.cards import Cards
+from kernos.surfaces.cli.control import BUSY, resume_all
 from kernos.surfaces.cli.person import Given, Person, Typed, people
 from kernos.surfaces.cli.places import (
     Site,
@@ -110,18 +111,22 @@ async def _run(system: System, place: Path, employee: str, owner: str, text: str
 
 
 @click.command()
-@click.argument("pid")
+@click.argument("pid", default="")
+@click.option("--all", "everything", is_flag=True, help="lift the pause of every process of the folder, and end")
 @company
 @click.pass_obj
-def resume(system: System, pid: str, place: Path) -> None:
+def resume(system: System, pid: str, everything: bool, place: Path) -> None:
     """Go on with a process from its journal; a pause is lifted. The model is asked nothing twice.
 
     \b
     Examples:
       kernos resume 7k2q
       kernos resume 7k2q -C examples/beauty-advisor
+      kernos resume --all                  after kernos stop --all
     """
-    asyncio.run(_resume(system, place, pid))
+    if bool(pid) == everything:
+        raise BadInput("resume", "both PID and --all" if pid else "nothing said of which process", "PID, or --all")
+    asyncio.run(resume_all(system, place) if everything else _resume(system, place, pid))
 
 
 async def _resume(system: System, place: Path, prefix: str) -> None:
@@ -149,7 +154,7 @@ async def _session(
     system: System, place: Path, site: Site, tree: Sequence[Status], person: Person, once: bool = False
 ) -> Status:
     async with reading(system, place) as ledger:
-        return await Session(site, ledger, tree, person, once).run()
+        return await Session(site, ledger, tree, person, Cards(system, place), once).run()
 
 
 def _chosen(found: Company, employee: str) -> str:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
 
 from kernos.kernel.ports import Question
 from kernos.kernel.types import Event, Json, Record
+from kernos.surfaces.cli.calls import beside
+from kernos.surfaces.cli.cards import Cards, open_until
 from kernos.surfaces.cli.person import HOW
 from kernos.surfaces.cli.places import moment, span
 
 if TYPE_CHECKING:
     from rich.status import Status as Spinner
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 
 class View:
     """Prints the events of one process, and of others only what they say."""
 
-    def __init__(self, pid: str) -> None:
+    def __init__(self, pid: str, cards: Cards) -> None:
         from rich.console import Console
 
+        self._cards = cards
         self._console = Console(highlight=False)
         self._spinner: Spinner | None = None
         self._pid = pid
@@ -34,7 +40,7 @@ class View:
         elif event.kind == "draft":
             self.idle()
             self._draft += event.text
-            click.echo(event.text, nl=False)
+            click.echo(_plain(event.text), nl=False)
         elif event.kind == "redraft":
             self.note("the engine died; asking it again")
         elif event.record is not None:
@@ -45,10 +51,15 @@ class View:
         self.idle()
         self._end_draft()
         whose = "" if question.pid == self._pid else f"{question.pid}: "
-        click.secho(f"? {whose}{question.text}", fg="yellow")
+        calls = "this call" if len(question.calls) == 1 else f"these {len(question.calls)} calls"
+        text = f"may it make {calls}? ({open_until(question)})" if question.calls else question.text
+        click.secho(f"? {whose}{text}", fg="yellow")
+        self._cards.show(question)
         for evidence in question.evidence:
             click.secho(f"  {evidence}", fg="yellow")
-        if question.kind in HOW:
+        if question.approver != "owner":
+            click.secho(f"  (the {question.approver} has to answer: {self._cards.command(question)})", dim=True)
+        elif question.kind in HOW:
             click.secho(f"  ({HOW[question.kind]})", dim=True)
 
     def trouble(self, pid: str, error: Exception) -> None:
@@ -80,13 +91,16 @@ class View:
         if body.get("call") == "send" and "to" not in body and body["verdict"]["is"] != "deny":
             self.idle()
             self._end_draft()
-            click.secho(f"{event.pid}: {body['text']}", fg="cyan")
+            click.secho(f"{event.pid}: {_plain(body['text'])}", fg="cyan")
+            self._beside(body)
 
     def _record(self, record: Record) -> None:
         body = record.body
         match record.kind:
             case "intent" if body["call"] == "send" and body["verdict"]["is"] != "deny":
                 self._say(body)
+            case "intent" if body["call"] == "ask":
+                self._beside(body)
             case "intent":
                 if told := _intended(body):
                     self.note(told)
@@ -95,7 +109,8 @@ class View:
             case "child":
                 self.note(f"process {body['child']} has ended: {body['how']}")
             case "signal" if body["signal"] in ("pause", "kill"):
-                self.note({"pause": "paused", "kill": "killed"}[body["signal"]] + f" by {body['by']}")
+                done = {"pause": "paused", "kill": "killed"}[body["signal"]]
+                self.note(f"{'stopped' if body.get('halt') else done} by {body['by']}")
             case "late":
                 self.note("a worker that had lost the process has reported what came of the call")
 
@@ -108,13 +123,24 @@ class View:
             click.echo()
         else:
             self._end_draft()
-            click.secho(body["text"], fg="cyan")
+            click.secho(_plain(body["text"]), fg="cyan")
         self._draft = ""
+        self._beside(body)
+
+    def _beside(self, body: Json) -> None:
+        """What the journal says beside a text."""
+        for line, colour in beside(body):
+            click.secho(f"  {line}", fg=colour or None, dim=not colour)
 
     def _end_draft(self) -> None:
         if self._draft:
             click.echo()
         self._draft = ""
+
+
+def _plain(text: str) -> str:
+    """A text without what a terminal would obey."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _intended(body: Json) -> str:

@@ -9,15 +9,18 @@ from pathlib import Path
 import click
 
 from kernos.kernel.errors import KernosError
-from kernos.kernel.ports import Kernel
+from kernos.kernel.ports import Kernel, Ledger
 from kernos.kernel.types import Status
 from kernos.surfaces.cli import calls
-from kernos.surfaces.cli.places import at_work, moment, now, place_argument, there
+from kernos.surfaces.cli.cards import asks
+from kernos.surfaces.cli.places import at_work, moment, now, place_argument, reading, there
 from kernos.surfaces.cli.system import System
 from kernos.surfaces.cli.turns import News, Turned, Watched, during
 
 ANCHOR_SECONDS = 60.0
 """How often the journals' heads are signed."""
+_ANSWERED = {"doubt": "doubts", "approval": "approve"}
+"""The command that answers a question of some kind, where that is not `tell`."""
 LOOK_SECONDS = 1.0
 """How often it is asked whether others have left anything to do."""
 
@@ -44,8 +47,8 @@ def work(system: System, place: Path, until_idle: bool) -> None:
 
 async def _work(system: System, place: Path, until_idle: bool) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
-    async with at_work(system, place) as site:
-        worker = Worker(site.kernel, there(place))
+    async with at_work(system, place) as site, reading(system, place) as ledger:
+        worker = Worker(site.kernel, ledger, there(place))
         await during(worker.anchor(), during(site.dispatcher.serve(worker.watched.kernel), worker.listen(until_idle)))
     if worker.failing:
         raise KernosError(f"{calls.count(len(worker.failing), 'process')} cannot go on: {', '.join(worker.failing)}")
@@ -54,11 +57,11 @@ async def _work(system: System, place: Path, until_idle: bool) -> None:
 class Worker:
     """What the operator hears of the turns. `failing` holds the processes whose last turn went wrong, and why."""
 
-    def __init__(self, kernel: Kernel, where: str) -> None:
+    def __init__(self, kernel: Kernel, ledger: Ledger, where: str) -> None:
         self.failing: dict[str, str] = {}
         self._news: asyncio.Queue[News] = asyncio.Queue()
         self.watched = Watched(kernel, self._news.put_nowait)
-        self._kernel, self._where = kernel, where
+        self._kernel, self._ledger, self._where = kernel, ledger, where
         self._said: dict[str, str] = {}
         self._exits: dict[str, str] = {}
 
@@ -87,7 +90,13 @@ class Worker:
     async def _idle(self) -> bool:
         due = await self._kernel.due()
         left = [pid for pid in due.pids if pid not in self.failing]
-        return not left and due.next is None and not self.watched.running and self._news.empty()
+        if left or self.watched.running or not self._news.empty():
+            return False
+        return due.next is None or not await self._sleepers()
+
+    async def _sleepers(self) -> bool:
+        """Whether anybody waits for the time alone: what a person is asked expires too, but that is no work."""
+        return any(status.wake and status.why != "person" for status in await self._ledger.statuses())
 
     async def _turned(self, turned: Turned) -> None:
         self.failing.pop(turned.pid, None)
@@ -110,8 +119,8 @@ class Worker:
             error = self._exits.pop(status.pid)
             _say(colour, mark, f"{who}: {status.why}" + (f": {error}" if error else ""))
         elif status.phase == "waiting" and (question := await self._kernel.question(status.pid)) is not None:
-            command = f"kernos {'doubts' if question.kind == 'doubt' else 'tell'} {status.pid}{self._where}"
-            self._once(status.pid, f"question {question.seq}", "yellow", "?", f"{who}: {question.text} ({command})")
+            command = f"kernos {_ANSWERED.get(question.kind, 'tell')} {status.pid}{self._where}"
+            self._once(status.pid, f"question {question.seq}", "yellow", "?", f"{who}: {asks(question)} ({command})")
 
     def _once(self, pid: str, key: str, colour: str, mark: str, text: str) -> None:
         """Say something of a process unless that was what was said of it last."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from kernos.kernel.types import Json, ToolSpec
+from kernos.kernel.types import Field, Json, ToolSpec
 from kernos.kernel.types import Parameter as Rule
 from kernos.userland.company import sidecar
 from kernos.userland.company.markdown import Agent, Reader, Skill, Task
@@ -19,7 +19,8 @@ SKILL_TOOLS = ("load_skill", "read_skill_resource")
 
 @dataclass(frozen=True)
 class Company:
-    """A company as its folder has it. `notes` are not errors: they say what was asked for and is not granted."""
+    """A company as its folder has it. `notes` are not errors: they say what was asked for and is not granted.
+    `policies` are its files of them, by path."""
 
     name: str
     agents: Mapping[str, Agent]
@@ -28,6 +29,7 @@ class Company:
     sidecar: Sidecar
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    policies: Mapping[str, str] = field(default_factory=dict)
 
     def employee(self, slug: str) -> Employee:
         """What the side-car gives to an agent; nothing if it does not name it."""
@@ -45,7 +47,9 @@ def read(files: Mapping[str, str]) -> Company:
     problems = [*reader.problems, *faults, *_references(agents, car)]
     if not agents:
         problems.append(Problem("agents/", "no employee", "agents/<slug>/AGENTS.md (kernos init makes one)"))
-    return Company(name, agents, skills, tasks, car, tuple(problems), tuple(_notes(agents, skills, tasks, car)))
+    notes = tuple(_notes(agents, skills, tasks, car))
+    policies = {path: text for path, text in files.items() if path.endswith(".cedar")}
+    return Company(name, agents, skills, tasks, car, tuple(problems), notes, policies)
 
 
 def read_single(path: str, text: str) -> Company:
@@ -67,9 +71,17 @@ def _references(agents: Mapping[str, Agent], car: Sidecar) -> Iterator[Problem]:
         yield from _employee(at, employee, agents, car)
         yield from _limits(f"{at}.limits", employee)
     yield from _tools(car)
+    yield from _guard(car)
     if car.journal.dispatcher == "procrastinate" and not car.journal.url:
         right = "a PostgreSQL database in journal.url: workers meet there"
         yield Problem(f"{sidecar.FILE}: journal.dispatcher", "'procrastinate' without a url", right)
+
+
+def _guard(car: Sidecar) -> Iterator[Problem]:
+    """The engine that looks for red lines has to be one of the company's."""
+    if car.redlines.guard and car.redlines.guard not in car.engines:
+        right = nearest(car.redlines.guard, car.engines, "a table under [engines]")
+        yield Problem(f"{sidecar.FILE}: redlines.guard", repr(car.redlines.guard), right)
 
 
 def _employee(at: str, employee: Employee, agents: Mapping[str, Agent], car: Sidecar) -> Iterator[Problem]:
@@ -79,11 +91,24 @@ def _employee(at: str, employee: Employee, agents: Mapping[str, Agent], car: Sid
     for tool in employee.tools:
         if tool not in car.tools:
             yield Problem(f"{at}.tools", repr(tool), nearest(tool, car.tools, "a table under [tools]"))
+    for place, grant in enumerate(employee.grants):
+        yield from _grant(f"{at}.grants[{place}]", grant, employee, car)
     for tool in set(employee.ask) - set(employee.tools):
         yield Problem(f"{at}.ask", repr(tool), nearest(tool, employee.tools, "one of its tools"))
     for other in employee.spawns:
         if other not in agents:
             yield Problem(f"{at}.spawns", repr(other), nearest(other, agents, "an agent of this company"))
+
+
+def _grant(at: str, grant: sidecar.Grant, employee: Employee, car: Sidecar) -> Iterator[Problem]:
+    tool = car.tools.get(grant.tool)
+    if tool is None:
+        yield Problem(f"{at}.tool", repr(grant.tool), nearest(grant.tool, car.tools, "a table under [tools]"))
+    if grant.tool in employee.tools:
+        yield Problem(f"{at}.tool", f"{grant.tool!r}, which `tools` grants without conditions", "it in one of the two")
+    if isinstance(tool, SqlTool | JournalTool):
+        for name in grant.when.keys() - tool.parameters.keys():
+            yield Problem(f"{at}.when", repr(name), nearest(name, tool.parameters, "a parameter of the tool"))
 
 
 def _tools(car: Sidecar) -> Iterator[Problem]:
@@ -107,8 +132,8 @@ def _limits(at: str, employee: Employee) -> Iterator[Problem]:
     for name in employee.limits.soft:
         if name not in (*known, *sums, *counted):
             yield Problem(f"{at}.soft", repr(name), nearest(name, [*known, *sums, *counted], "the name of a limit"))
-    for name in set(employee.limits.tools) - set(employee.tools):
-        yield Problem(f"{at}.tools", repr(name), nearest(name, employee.tools, "one of its tools"))
+    for name in set(employee.limits.tools) - set(employee.granted):
+        yield Problem(f"{at}.tools", repr(name), nearest(name, employee.granted, "one of its tools"))
 
 
 def _sql(
@@ -145,7 +170,7 @@ def _notes(
 ) -> Iterator[str]:
     """What the company's own files ask for and do not get."""
     for slug, agent in agents.items():
-        granted = {*car.employees.get(slug, Employee()).tools, *SKILL_TOOLS}
+        granted = {*car.employees.get(slug, Employee()).granted, *SKILL_TOOLS}
         yield from (
             f"{agent.path}: asks for the tool {tool}: not granted" for tool in agent.tools if tool not in granted
         )
@@ -173,6 +198,10 @@ def instructions(agent: Agent, company: Company) -> str:
     return "\n\n".join(parts)
 
 
+_OURS = {"*": Field(attested=True)}
+"""The company's own databases hold what the company wrote."""
+
+
 def sql_spec(name: str, tool: SqlTool | JournalTool, vocabulary: Mapping[str, Mapping[str, list[str]]]) -> ToolSpec:
     """The kernel's view of a tool that the side-car declares as a query or a statement."""
     properties: dict[str, Json] = {}
@@ -181,7 +210,9 @@ def sql_spec(name: str, tool: SqlTool | JournalTool, vocabulary: Mapping[str, Ma
         words = vocabulary.get(parameter.vocabulary, {})
         properties[key] = _property(parameter, list(words))
         aliases = {value: tuple(said) for value, said in words.items()}
-        rules[key] = Rule(parameter.source, aliases, tuple(parameter.units), parameter.question)
+        rules[key] = Rule(
+            parameter.source, aliases, tuple(parameter.units), parameter.question, parameter.use, parameter.of
+        )  # fmt: skip
     schema = {
         "type": "object",
         "properties": properties,
@@ -189,8 +220,8 @@ def sql_spec(name: str, tool: SqlTool | JournalTool, vocabulary: Mapping[str, Ma
         "additionalProperties": False,
     }
     if isinstance(tool, JournalTool):
-        return ToolSpec(name, tool.description, schema, rules, frozenset(tool.effects), joins=True)
-    return ToolSpec(name, tool.description, schema, rules, frozenset({"reads"}), True)
+        return ToolSpec(name, tool.description, schema, rules, frozenset(tool.effects), joins=True, returns=_OURS)
+    return ToolSpec(name, tool.description, schema, rules, frozenset({"reads"}), True, returns=_OURS)
 
 
 def _property(parameter: sidecar.Parameter, values: list[str]) -> Json:

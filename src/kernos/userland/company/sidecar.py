@@ -9,12 +9,22 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from typing import Annotated, Literal
+from decimal import Decimal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from kernos.kernel.errors import BadInput, NotFound
-from kernos.kernel.types import Json, SourceRule
+from kernos.kernel.types import Json, SourceRule, Use
 from kernos.userland.company.problems import Problem, nearest
 
 FILE = "kernos.toml"
@@ -119,6 +129,8 @@ class Parameter(Section):
     vocabulary: str = Field("", description="a table under [vocabulary]: the values, and the words for each")
     units: list[str] = Field([], description="words beside a number of this kind")
     question: Texts = Field({}, description="how to ask the person for it, by language")
+    use: Use | None = Field(None, description="what it does in the call; left out: in a call that acts it decides")
+    of: str = Field("", description="what kind of thing it names; only fields of that kind are sources for it")
 
 
 class SqlTool(Section):
@@ -138,6 +150,7 @@ class PythonTool(Section):
 
     driver: Literal["python"]
     function: str = Field(description="file.py:name, from the folder")
+    secrets: list[str] = Field([], description="environment variables whose values no tool or engine may let out")
 
 
 class JournalTool(Section):
@@ -148,7 +161,9 @@ class JournalTool(Section):
     description: str = Field(description="what the tool does, for the model")
     statement: str = Field(description="one insert, update or delete with :name for each parameter; :key is the call's")
     parameters: dict[str, Parameter] = {}
-    effects: list[Literal["writes", "sends", "pays", "destroys"]] = Field(["writes"], description="what it does")
+    effects: list[Literal["writes", "sends", "pays", "destroys", "grants"]] = Field(
+        ["writes"], description="what it does"
+    )
 
 
 Tool = Annotated[SqlTool | PythonTool | JournalTool, Field(discriminator="driver")]
@@ -195,6 +210,55 @@ class Limits(Section):
     soft: list[str] = Field([], description="limits at which a person is asked for as much again")
 
 
+PLACES, LARGEST = 4, Decimal("922337203685477.5807")
+"""Of a decimal in Cedar: its places, and the largest."""
+
+
+def fits(number: float) -> bool:
+    """Whether Cedar has a decimal for a number."""
+    exact = Decimal(repr(number))
+    return exact.is_finite() and abs(exact) <= LARGEST and exact == round(exact, PLACES)
+
+
+def _fitting(number: float) -> float:
+    if not fits(number):
+        raise ValueError(f"a number of at most {PLACES} decimal places, up to {LARGEST:.1e}")
+    return number
+
+
+def _scalar(value: object) -> object:
+    if type(value) not in (str, int, float, bool):
+        raise ValueError("a text, a number, true or false")
+    return _fitting(value) if isinstance(value, float) else value
+
+
+Bound = Annotated[float, AfterValidator(_fitting)]
+Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+
+
+class Condition(Section):
+    """What an argument has to be; all keys that are here must hold. An argument that is not given fails."""
+
+    max: Bound | None = Field(None, strict=False, description="a number, at most this")
+    min: Bound | None = Field(None, strict=False, description="a number, at least this")
+    one_of: list[Scalar] | None = Field(None, description="one of these; of a list each value")
+    equals: Scalar | None = Field(None, description="this")
+
+    @model_validator(mode="after")
+    def says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("a condition: max, min, one_of or equals")
+        return self
+
+
+class Grant(Section):
+    """A tool under conditions. Where several grants name one tool, it is enough that one of them holds."""
+
+    tool: str = Field(description="a table under [tools] that `tools` does not list")
+    ask: bool = Field(False, description="only after a person agreed")
+    when: dict[str, Condition] = Field({}, description="for parameters, what their arguments have to be; see below")
+
+
 class Employee(Section):
     """What one agent of the company is given. What is not here, it does not have."""
 
@@ -202,19 +266,39 @@ class Employee(Section):
     program: str = Field("", description="file.py:name of a @kernos.program; empty: the employee loop")
     tools: list[str] = Field([], description="tables under [tools] that it may call")
     ask: list[str] = Field([], description="those of its tools that a person must agree to, call by call")
+    grants: list[Grant] = []
     spawns: list[str] = Field([], description="employees of whom it may start processes")
-    calls: list[Literal["ask", "spawn", "wait", "sleep", "remember", "recall"]] = Field(
+    calls: list[Literal["ask", "spawn", "wait", "sleep", "remember", "recall", "python"]] = Field(
         [], description="system calls that its model may choose like tools"
     )
     claims: list[Claim] = []
     limits: Limits = Limits()
 
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """All tools that it may call, whatever the conditions."""
+        return (*self.tools, *dict.fromkeys(grant.tool for grant in self.grants))
+
+
+class Redlines(Section):
+    """What no grant lifts. The rules are shipped; here is what helps to see."""
+
+    guard: str = Field("", description="a table under [engines] that looks at all that is said and done; empty: none")
+
+
+class Owner(Section):
+    """A person whom employees serve."""
+
+    names: list[str] = Field([], description="the names, addresses and accounts that are this person's own")
+
 
 class Networks(Section):
-    """Which addresses engines may have. In sovereign mode no other is ever reached."""
+    """What may be reached. In sovereign mode nothing else ever is, by engines, databases and tools alike."""
 
-    sovereign: bool = Field(True, description="refuse engines outside `allow`")
+    sovereign: bool = Field(True, description="refuse every connection outside `allow`")
     allow: list[str] = Field(["127.0.0.0/8", "::1/128"], description="networks in CIDR form")
+    hosts: list[str] = Field([], description="names that tools may look up, beside those of engines")
+    programs: list[str] = Field([], description="programs that tools may start; their connections are not seen")
 
 
 class Sidecar(Section):
@@ -227,6 +311,8 @@ class Sidecar(Section):
     vocabulary: dict[str, dict[str, list[str]]] = Field({}, description="value = words for it, in any language")
     tools: dict[str, Tool] = {}
     employees: dict[str, Employee] = {}
+    owners: dict[str, Owner] = {}
+    redlines: Redlines = Redlines()
     day: Sums = Field(Sums(), description="what all processes of one owner may use in a day (UTC)")
     networks: Networks = Networks()
 
@@ -339,10 +425,14 @@ _SECTIONS: dict[str, type[Section]] = {
     "networks": Networks,
     "day": Sums,
     "data.*": Data,
+    "owners.*": Owner,
+    "redlines": Redlines,
     "engines.*.price": Price,
     "tools.*.parameters.*": Parameter,
     "employees.*": Employee,
     "employees.*.claims.*": Claim,
+    "employees.*.grants.*": Grant,
+    "employees.*.grants.*.when.*": Condition,
     "employees.*.limits": Limits,
     "employees.*.limits.tree": Sums,
 }

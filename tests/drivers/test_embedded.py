@@ -29,6 +29,7 @@ from kernos.kernel.errors import EngineDied, EngineError, ModelMissing
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
+from kernos.kernel.ports import Prompt
 from kernos.kernel.types import Json, Message
 from kernos.userland.lib import Process
 from tests.drivers.llama import KEY, WEATHER, ask, llama_server, spec
@@ -296,3 +297,22 @@ async def test_a_cancelled_call_stops_the_generation_on_the_server(smollm: Path)
                 while await busy(client):
                     pass
             await remote.close()
+
+
+async def test_an_engine_that_listens_for_others_serves_them_behind_its_key(smollm: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.2", 0))
+        port = probe.getsockname()[1]
+    mine = EmbeddedEngine(lambda: smollm, context=512, threads=1, port=port, listen="127.0.0.2", key="shared")
+    await mine.start()
+    prompt = Prompt((Message("user", "Say hi."),), max_tokens=200)
+    known = OpenAIEngine(f"http://127.0.0.2:{port}/v1", "model", "shared", "grammar", 1, direct=True)
+    stranger = OpenAIEngine(f"http://127.0.0.2:{port}/v1", "model", "guessed", "grammar", 1, direct=True)
+    try:
+        assert (await known.generate(prompt, lambda text: None)).completion > 0
+        with pytest.raises(EngineError):
+            await stranger.generate(prompt, lambda text: None)
+    finally:
+        await known.close()
+        await stranger.close()
+        await mine.close()

@@ -96,9 +96,10 @@ class System:
             opened.push_async_callback(store.close)
             if held is not None:
                 store.hold()
-            key = await archive.new_key(store)
+            key, engines = await archive.new_key(store), wiring.engines()
+            await wiring.serve()
             kernel = Kernel(
-                store, SystemClock(), stations, wiring.engines(), tools, key=key, prices=wiring.prices(),
+                store, SystemClock(), stations, engines, tools, key=key, prices=wiring.prices(),
                 witness=archive.witness(signing=True), skew=CLOCK_SKEW if archive.shared else None,
                 hint=self._hints.get(place, lambda pid: None), release=released.close, policy=wiring.policy(),
                 identities=wiring.identities(),

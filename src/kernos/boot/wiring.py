@@ -16,6 +16,7 @@ from kernos.kernel.grants import Claim, Grant, Station
 from kernos.kernel.limits import Limits, Price, Sums
 
 if TYPE_CHECKING:
+    from kernos.drivers.engine.embedded import EmbeddedEngine
     from kernos.drivers.engine.models import Shelf
     from kernos.drivers.network.gate import Gate
     from kernos.drivers.policy.cedar import CedarPolicy
@@ -35,6 +36,7 @@ class Wiring:
 
         self._home, self._company, self._car, self._shelf = home, company, company.sidecar, shelf
         self._veil = Veil()
+        self._serving: list[EmbeddedEngine] = []
 
     @cached_property
     def _gate(self) -> Gate | None:
@@ -99,7 +101,15 @@ class Wiring:
             from kernos.drivers.engine.embedded import EmbeddedEngine
 
             path = partial(self._weights, engine.model)
-            return EmbeddedEngine(path, engine.context, engine.slots, engine.threads, engine.port)
+            key = self._secret(f"{where}.key_env", engine.key_env) if engine.key_env else ""
+            if engine.listen != "127.0.0.1" and not (key and engine.port):
+                right = "a port and a key_env, so that other workers find it and nobody else uses it"
+                raise BadInput(f"{where}.listen", repr(engine.listen), right)
+            embedded = EmbeddedEngine(
+                path, engine.context, engine.slots, engine.threads, engine.port, engine.listen, key
+            )  # fmt: skip
+            self._serving += [embedded] if engine.listen != "127.0.0.1" else []
+            return embedded
         if engine.driver == "openai":
             from kernos.drivers.engine.client import OpenAIEngine
 
@@ -111,6 +121,11 @@ class Wiring:
         from kernos.drivers.engine.scripted import played
 
         return played(f"{where}.script", self._home / engine.script)
+
+    async def serve(self) -> None:
+        """Start the engines that other workers use too."""
+        for engine in self._serving:
+            await engine.start()
 
     def identities(self) -> dict[str, list[str]]:
         """Of each owner what is his own."""

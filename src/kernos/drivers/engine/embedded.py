@@ -1,7 +1,8 @@
 """The embedded engine: llama.cpp in a child process that this driver starts, watches and starts again.
 
 The child (`python -m kernos.drivers.engine.server`) speaks HTTP on loopback, on a port of its choosing, behind a key
-made for it. If it dies, the kernel lives: the call in flight raises EngineDied, and the next one starts a fresh child.
+made for it; or, where other workers are to use it too, on an address and behind a key that they know. If it dies, the
+kernel lives: the call in flight raises EngineDied, and the next one starts a fresh child.
 The child ends with us, however we end: it watches its standard input.
 """
 
@@ -32,11 +33,15 @@ class EmbeddedEngine:
         slots: how many calls are decoded at once.
         threads: CPU threads; 0 for as many as there are cores.
         port: a fixed port, or 0 for any free one.
+        listen: the address on which it serves; any other than loopback is for the workers on other machines.
+        key: the key that it asks for; empty: one that nobody else knows.
     """
 
     def __init__(
-        self, path: Callable[[], Path], context: int = 8192, slots: int = 1, threads: int = 0, port: int = 0
-    ) -> None:
+        self, path: Callable[[], Path], context: int = 8192, slots: int = 1, threads: int = 0, port: int = 0,
+        listen: str = "127.0.0.1", key: str = "",
+    ) -> None:  # fmt: skip
+        self._listen, self._key = listen, key
         self._path, self._context, self._slots, self._threads, self._port = path, context, slots, threads, port
         self._child: asyncio.subprocess.Process | None = None
         self._client: OpenAIEngine | None = None
@@ -74,6 +79,10 @@ class EmbeddedEngine:
                 call.cancel()
             await asyncio.wait({call, death})
 
+    async def start(self) -> None:
+        """Serve now, so that other workers find it before this one calls it."""
+        await self._ready()
+
     async def close(self) -> None:
         """End the child."""
         if self._client is not None:
@@ -92,9 +101,9 @@ class EmbeddedEngine:
             return self._client
 
     async def _start(self) -> OpenAIEngine:
-        key = secrets.token_urlsafe(24)
+        key = self._key or secrets.token_urlsafe(24)
         settings = {"model": str(self._path()), "key": key, "context": self._context, "slots": self._slots,
-                    "threads": self._threads, "port": self._port}  # fmt: skip
+                    "threads": self._threads, "port": self._port, "host": self._listen}  # fmt: skip
         self._log = self._files.enter_context(tempfile.TemporaryFile("w+b", buffering=0))
         self._child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "kernos.drivers.engine.server",

@@ -1,4 +1,4 @@
-"""The child of the embedded engine: serves one model file with llama.cpp on loopback until its standard input closes.
+"""The child of the embedded engine: serves one model file with llama.cpp until its standard input closes.
 
 It reads one line of JSON settings, writes one line of JSON (`address` or `error`) when it is ready, and exits without
 ceremony when the parent is gone. Standard output carries nothing else; the log goes to standard error.
@@ -12,11 +12,11 @@ import socket
 import sys
 
 
-def _port_is_free(port: int) -> bool:
+def _port_is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True
@@ -27,7 +27,7 @@ def main() -> None:
     settings = json.loads(sys.stdin.readline())
     greeting = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # llama.cpp may print to standard output
-    if settings["port"] and not _port_is_free(settings["port"]):
+    if settings["port"] and not _port_is_free(settings["host"], settings["port"]):
         print(json.dumps({"error": f"port {settings['port']} is in use"}), file=greeting, flush=True)
         return
     # The threads of llama.cpp spin while they wait for each other. Beside other work that costs ten times the speed on
@@ -43,7 +43,7 @@ def main() -> None:
     params = xllamacpp.CommonParams()
     params.model.path = settings["model"]
     params.model_alias = {"model"}
-    params.hostnames = ["127.0.0.1"]
+    params.hostnames = [settings["host"]]
     params.port = settings["port"]
     params.api_keys = [settings["key"]]
     params.n_ctx = settings["context"] * settings["slots"]

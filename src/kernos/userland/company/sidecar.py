@@ -72,7 +72,9 @@ class EmbeddedEngine(Section):
     context: int = Field(8192, ge=512, description="tokens of context of one slot")
     slots: int = Field(1, ge=1, description="calls decoded at once")
     threads: int = Field(0, ge=0, description="CPU threads; 0: one for each core")
-    port: int = Field(0, ge=0, le=65535, description="a fixed loopback port; 0: any free one")
+    port: int = Field(0, ge=0, le=65535, description="a fixed port; 0: any free one")
+    listen: str = Field("127.0.0.1", description="its address; another than loopback lets other workers use it")
+    key_env: str = Field("", description="the environment variable of the key that it asks for; empty: one of its own")
     price: Price = Price()
 
 

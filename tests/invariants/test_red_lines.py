@@ -80,7 +80,14 @@ FILES: list[tuple[str, Json]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "expected"), FILES)
+UNSEEN = pytest.mark.xfail(reason="no name of such a file is known to the monitor yet", strict=False)
+UNKNOWN: list[tuple[str, Json]] = [
+    ("/usr/lib/python3/site-packages/kernos/kernel/trap.py", ["denied", "redline.kernel"]),
+    ("models/default.gguf", OPERATOR),
+]
+
+
+@pytest.mark.parametrize(("path", "expected"), [*FILES, *(pytest.param(*file, marks=UNSEEN) for file in UNKNOWN)])
 @pytest.mark.parametrize("shape", ["plain", "in a list", "in a record", "as a key"])
 async def test_a_tool_that_writes_files_writes_none_of_what_makes_the_system(
     path: str, expected: Json, shape: str
@@ -216,7 +223,7 @@ async def test_a_process_that_may_start_nobody_does_not_copy_itself() -> None:
         (Limits(children=2, depth=2), ["children", "depth"], 1 + 2 + 4),
         (Limits(children=3, depth=1), ["children", "depth"], 1 + 3),
         (Limits(depth=0), ["depth"], 1),
-        (Limits(children=5, tree=Sums(calls=9)), ["tree.calls"], 10),
+        (Limits(children=5, tree=Sums(calls=9)), ["children", "tree.calls"], 10),
     ],
 )
 async def test_a_process_copies_itself_no_further_than_its_limits(

@@ -319,6 +319,66 @@ def test_whom_the_owner_wrote_to_before_is_known() -> None:
     assert why(origins, MARK, RECIPIENT) == "chosen"
 
 
+def test_of_several_people_in_one_list_one_does_not_say_that_the_others_are_meant() -> None:
+    origins = process("write to Mark")
+    tool = ToolSpec("list_events", "List.", {}, returns={"title": Field(names=True), "guests": Field(True, "address")})
+    origins.read(tool, {}, [{"title": "talk", "guests": [MARK, MALLORY]}], "row 9")
+    assert why(origins, MARK, RECIPIENT) == "chosen"
+    assert why(origins, MALLORY, RECIPIENT) is None
+    origins.heard("I mean all at the talk")
+    assert why(origins, MALLORY, RECIPIENT) == "chosen"
+
+
+def thing(words: str, record: dict[str, Json], **fields: Field) -> Origins:
+    """A process that was told this and has then read one thing with these fields, `id` and `name` beside them."""
+    origins = process(words)
+    known = {"id": Field(True, "file"), "name": Field(names=True), **fields}
+    origins.read(ToolSpec("list_things", "List.", {}, returns=known), {}, [{"id": "7", "name": "x", **record}], "row 9")
+    return origins
+
+
+@pytest.mark.parametrize(
+    ("words", "value", "field", "vouched"),
+    [
+        ("delete the 30", 30, Field(), False),
+        ("delete the 30", 30, Field(attested=True), True),
+        ("delete zebra", "zebra", Field(of="kind"), False),
+        ("delete zebra", "zebra", Field(attested=True), False),
+        ("delete zebra", "zebra", Field(True, "kind", author=True), True),
+        ("delete zebra", "zebra", Field(True, "kind"), False),
+        ("delete the lunch plan", "the lunch plan of today", Field(), False),
+        ("delete the lunch plan", "the lunch plan of today", Field(names=True), True),
+        ("delete Mark's", MARK, Field(of="address"), False),
+        (f"delete that of {MARK}", MARK, Field(True, "address", author=True), True),
+        (f"delete that of {MARK}", MARK, Field(True, "address"), False),
+        (f"delete that of {ADA}", ADA, Field(True, "address", author=True), False),
+        ("delete that of DE11", ADAS_ACCOUNT, Field(True, "account", author=True), False),
+    ],
+)
+def test_by_what_a_thing_is_singled_out(words: str, value: Json, field: Field, vouched: bool) -> None:
+    assert why(thing(words, {"what": value}, what=field), "7", FILE) == ("chosen" if vouched else None)
+
+
+def test_a_person_is_singled_out_by_what_nobody_forged_and_not_by_what_stands_beside_it() -> None:
+    fields = {"email": Field(True, "address"), "alias": Field(of="address")}
+    origins = thing("write to Mark", {"email": "z@office.com", "alias": MARK}, **fields)
+    assert why(origins, "z@office.com", RECIPIENT) is None
+    assert why(origins, MARK, RECIPIENT) is None
+    assert why(thing("write to X", {"name": "X-men", "alias": MALLORY}, **fields), MALLORY, RECIPIENT) is None
+
+
+def test_a_day_that_anyone_wrote_tells_nothing_apart() -> None:
+    origins = among_files(
+        "delete the lunch plan of May 2", LUNCH, {**file("66", "lunch plan.txt"), "text": "2024-05-02"}
+    )
+    assert why(origins, "66", FILE) is None
+
+
+def test_what_is_sure_need_not_stand_against_what_is_only_called_so() -> None:
+    rival = payment(4, MALLORYS_ACCOUNT, ADAS_ACCOUNT, 7, "the party of the year")
+    assert why(among_payments("pay the 12.50 again, for the party of the year", rival), "DE66", ACCOUNT) == "chosen"
+
+
 def test_with_whom_a_thing_is_shared_says_who_is_meant_but_not_which_thing() -> None:
     origins = process("write to Mark about the plan he is to see, then delete it")
     origins.read(SHARED, {}, [{"id": "7", "name": "x.txt", "shared": MARK}, {"id": "8", "name": "y.txt"}], "row 9")
@@ -342,6 +402,14 @@ def test_all_that_a_named_read_returned_is_meant_if_nobody_else_can_have_made_it
     assert why(origins, 6, EMAIL) is None
     origins.read(search, {"query": "Zebra"}, [mail(7, "a@b.c", "x"), mail(8, "a@b.c", "x")], "row 11")
     assert why(origins, 7, EMAIL) is None
+    origins.read(search, {}, [mail(9, "a@b.c", "x")], "row 12")
+    assert why(origins, 9, EMAIL) is None
+    origins.read(search, {"query": "Zebra", "more": "the"}, [mail(10, "a@b.c", "x")], "row 13")
+    assert why(origins, 10, EMAIL) is None
+    origins.read(search, {"query": ["Zebra", "about"]}, [mail(11, "a@b.c", "x")], "row 14")
+    assert why(origins, 11, EMAIL) is None
+    origins.read(SPECS["search"], {"query": "Zebra"}, [mail(12, "a@b.c", "x")], "row 15")
+    assert why(origins, 12, EMAIL) is None
 
 
 def test_a_read_that_the_owners_words_did_not_lead_to_singles_nothing_out() -> None:
@@ -351,12 +419,20 @@ def test_a_read_that_the_owners_words_did_not_lead_to_singles_nothing_out() -> N
         assert why(origins, 7, EMAIL) == reason
 
 
-def test_a_read_of_something_that_a_led_read_returned_is_led() -> None:
-    for number, led in ((7, True), (99, False)):
-        origins = process("read about the lunch plan")
-        read(origins, "inbox", [mail(7, "bob@office.com", "hello")])
-        read(origins, "open_mail", mail(7, "bob@office.com", "lunch plan"), email=number)
-        assert origins.reading.reads[-1].led is led
+@pytest.mark.parametrize(("number", "led"), [(7, True), (8, False), (9, False), (10, False), (99, False)])
+def test_a_read_of_something_that_a_led_read_returned_is_led(number: int, led: bool) -> None:
+    origins = process("read about the lunch plan")
+    read(origins, "inbox", [mail(7, "bob@office.com", "hello", more=8)])
+    read(origins, "list_payments", [payment(9, MALLORYS_ACCOUNT, ADAS_ACCOUNT, 5, "hello")])
+    read(origins, "search", [mail(10, "bob@office.com", "hello")], query="obey")
+    read(origins, "open_mail", mail(number, "bob@office.com", "lunch plan"), email=number)
+    assert origins.reading.reads[-1].led is led
+
+
+def test_a_read_of_what_the_owner_named_is_led() -> None:
+    origins = process("read the mail number 12")
+    read(origins, "open_mail", mail(12, "bob@office.com", "hello"), email=12)
+    assert origins.reading.reads[-1].led
 
 
 @pytest.mark.parametrize(("n", "led"), [(100, True), (3, False), (2, False)])

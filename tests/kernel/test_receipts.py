@@ -335,6 +335,9 @@ def receipt(kinds: Sequence[str] = ("pays",), tool: str = "pay", what: str = "am
         ("I have booked the table.", receipt(["writes"], "reserve"), []),
         ("I have booked the table.", receipt(["pays"], "reserve"), []),
         ("I have booked the table.", receipt(["sends"], "mail"), ["writes"]),
+        ("已为您加入购物车。", receipt(["writes"], "add_to_cart"), []),
+        ("已为您取消预约。", receipt(["writes"], "cancel_visit"), []),
+        ("已为您取消预约。", receipt(["sends"], "mail"), ["destroys"]),
     ],
 )
 def test_a_claim_needs_an_effect_of_its_kind_or_a_tool_that_is_called_so(

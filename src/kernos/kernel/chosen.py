@@ -42,12 +42,13 @@ class Origin:
 class Mention(NamedTuple):
     """What makes some words of the owner's fit a thing: `sure` if nobody can have forged it, `exact` if he quoted it.
     What is `weak` can only raise doubts. What stands `beside` it (with whom it is shared, to whom it was sent) says
-    what of it is meant, not that it is."""
+    what of it is meant, not that it is. `field` is where it stands."""
 
     sure: bool
     exact: bool = False
     weak: bool = False
     beside: bool = False
+    field: str = ""
 
 
 class Chosen:
@@ -71,7 +72,10 @@ class Chosen:
     def mentions(self, thing: Thing) -> Mapping[str, Mention]:
         """The owner's words that fit a thing, each with what makes it fit."""
         if thing not in self._known:
-            self._known[thing] = {quote: hit for leaf in thing.leaves for quote, hit in self._mention(leaf).items()}
+            found = ((leaf, self._mention(leaf)) for leaf in thing.leaves)
+            self._known[thing] = {
+                quote: hit._replace(field=leaf.name) for leaf, hits in found for quote, hit in hits.items()
+            }
         return self._known[thing]
 
     def surely(self, thing: Thing) -> bool:
@@ -120,10 +124,14 @@ class Chosen:
 
         What nobody can have forged, or the owner quoted as it is, tells it from those that it does not fit. What is
         only called so has to stand against all that are called anything of the owner's, but for those that he quoted.
-        Where the thing is meant `itself`, what stands beside it does not count.
+        Where the thing is meant `itself`, what stands beside it does not count; nor does of several values in one field
+        one say that the others are meant.
         """
-        found = self.mentions(leaf.thing)
-        mine = {quote: mention for quote, mention in found.items() if not (itself and mention.beside)}
+        found, own = self.mentions(leaf.thing), self._mention(leaf)
+        mine = {
+            quote: mention for quote, mention in found.items()
+            if not (itself and mention.beside) and (mention.field != leaf.name or quote in own)
+        }  # fmt: skip
         days = {quote for quote in mine if _DAY.match(quote)}
         telling = {quote for quote, mention in mine.items() if mention.sure or mention.exact} - days
         called = {quote for quote, mention in mine.items() if not mention.weak} - days

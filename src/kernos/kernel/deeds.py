@@ -183,4 +183,11 @@ def _chinese(sentence: str) -> Iterator[Deed]:
             if verb in _ZH_TALK and re.match(r"了?[您你我]", rest):
                 continue
             if verb not in _ZH_LOOSE or _ZH_THINGS.search(sentence):
-                yield Deed(sentence, verb, _CHINESE[verb])
+                yield Deed(sentence, verb, _zh_kinds(verb))
+
+
+def _zh_kinds(verb: str) -> Sequence[str]:
+    """What makes a Chinese deed true. Tools are called in English, so the kinds alone have to tell: whatever changes
+    something may also be no more than a change of data."""
+    kinds = _CHINESE[verb]
+    return kinds if set(kinds) <= {"sends", "pays"} else ["writes", *kinds] if verb in _ZH_LOOSE else [*kinds, "writes"]

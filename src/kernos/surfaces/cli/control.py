@@ -16,7 +16,7 @@ from kernos.kernel.ports import Kernel, Ledger
 from kernos.kernel.types import Signal
 from kernos.surfaces.cli.calls import count
 from kernos.surfaces.cli.cards import asks
-from kernos.surfaces.cli.person import HOW, answer
+from kernos.surfaces.cli.person import answer, how
 from kernos.surfaces.cli.places import beside, company, desk_of, find, now, reading, stands, there, user
 from kernos.surfaces.cli.system import System
 
@@ -201,7 +201,7 @@ async def _tell(system: System, place: Path, prefix: str, text: str) -> None:
         if question is None:
             await desk.deliver(status.pid, text)
         elif (reply := answer(question, text)) is None:
-            raise BadInput("TEXT", repr(text), f"{HOW[question.kind]}, for it asks: {asks(question)}")
+            raise BadInput("TEXT", repr(text), f"{how(question)}, for it asks: {asks(question)}")
         else:
             await desk.answer(status.pid, reply)
     later = await taken(system, place, status.pid)

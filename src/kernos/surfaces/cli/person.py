@@ -33,12 +33,18 @@ _SETTLED: dict[Settlement, tuple[str, ...]] = {
     "not": ("not", "n", "no", "没有", "没发生", "没有发生", "未发生"),
     "stop": ("stop", "s", "停", "停止"),
 }
-HOW = {
-    "approval": "yes, once, always or no; or the numbers of the calls that you allow",
+_HOW = {
+    "approval": "yes, once, always or no",
     "limit": "yes or no",
     "doubt": "happened, with its result as JSON if it had one; not; or stop",
 }
 """How a question of each kind is answered, where not by any text."""
+
+
+def how(question: Question) -> str:
+    """How a question is answered; empty if by any text."""
+    some = "; or the numbers of the calls that you allow" if len(question.calls) > 1 else ""
+    return _HOW.get(question.kind, "") + some
 
 
 class Person(Protocol):

@@ -17,7 +17,7 @@ from kernos.kernel.errors import BadInput
 from kernos.kernel.ports import Answer, Ledger, Question
 from kernos.kernel.types import Event, Status
 from kernos.surfaces.cli.cards import Cards, allowed
-from kernos.surfaces.cli.person import HOW, Person, answer, yes
+from kernos.surfaces.cli.person import Person, answer, how, yes
 from kernos.surfaces.cli.places import Site
 from kernos.surfaces.cli.turns import News, Turned, Watched, during
 from kernos.surfaces.cli.view import View
@@ -167,7 +167,7 @@ class Session:
         """Put a line to whoever it is for."""
         reply = answer(question, line) if question is not None else None
         if question is not None and reply is None:
-            self._view.note(f"answer: {HOW[question.kind]}")
+            self._view.note(f"answer: {how(question)}")
             return
         if question is not None and question.approver != "owner":
             self._view.note(f"the {question.approver} has to answer: {self._cards.command(question)}")
@@ -200,7 +200,7 @@ class Session:
             if lasting.texts:
                 self._view.note("write this? (yes or no)")
                 if not yes(await self._person.says() or ""):
-                    self._view.note(f"not written. Answer: {HOW[question.kind]}")
+                    self._view.note(f"not written. Answer: {how(question)}")
                     return None
             lasting.write()
         except BadInput as error:

@@ -11,7 +11,7 @@ from kernos.kernel.ports import Question
 from kernos.kernel.types import Event, Json, Record
 from kernos.surfaces.cli.calls import beside
 from kernos.surfaces.cli.cards import Cards, open_until
-from kernos.surfaces.cli.person import HOW
+from kernos.surfaces.cli.person import how
 from kernos.surfaces.cli.places import moment, span
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class View:
             click.secho(f"  {evidence}", fg="yellow")
         if question.approver != "owner":
             click.secho(f"  (the {question.approver} has to answer: {self._cards.command(question)})", dim=True)
-        elif question.kind in HOW:
-            click.secho(f"  ({HOW[question.kind]})", dim=True)
+        elif how(question):
+            click.secho(f"  ({how(question)})", dim=True)
 
     def trouble(self, pid: str, error: Exception) -> None:
         """A turn of another process has failed; it is tried again. Said once."""

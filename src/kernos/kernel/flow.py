@@ -29,12 +29,13 @@ _AREAS = {
     "kernos.toml": "grants", "company.md": "employees", "agents.md": "employees", "agents/": "employees",
     "skill.md": "skills", "skills/": "skills", "policies/": "policies", "redlines.cedar": "policies",
     ".kernos": "journal", ".config/kernos": "credentials", ".ssh": "credentials", ".env": "credentials",
+    "kernos/kernel/": "kernel", ".gguf": "engines",
 }  # fmt: skip
 """By which names in a path what of the system is known."""
 _MARKS = {
     mark: re.compile(rf"(?<![\w.-]){re.escape(mark)}" + (rf"|/{mark}?(?![\w.-])" if mark[-1] == "/" else r"(?![\w-])"))
     for mark in _AREAS
-}
+} | {".gguf": re.compile(r"\.gguf(?![\w-])")}
 """A name stands for itself: `travel-agents/` is no `agents/`."""
 
 

@@ -76,7 +76,8 @@ FILES: list[tuple[str, Json]] = [
     ("policies/mine.cedar", POWER), ("policies/approved.cedar", POWER),
     ("/usr/lib/python3/kernos/drivers/policy/packs/redlines.cedar", POWER),
     (".kernos/journal.db", RECORD), ("shop/.kernos/anchors.jsonl", RECORD),
-    ("/usr/lib/python3/site-packages/kernos/kernel/trap.py", ["denied", "redline.kernel"]), ("models/default.gguf", OPERATOR),
+    ("/usr/lib/python3/site-packages/kernos/kernel/trap.py", ["denied", "redline.kernel"]), ("models/default.gguf",
+    OPERATOR),
     ("~/.ssh/authorized_keys", POWER), (".env", POWER), ("~/.config/kernos/journal.key", POWER),
 ]  # fmt: skip
 

@@ -324,19 +324,21 @@ def troubled(pid: str, error: Exception) -> None:
 
 @dataclass(frozen=True)
 class Life:
-    """What one worker needs, but for its database."""
+    """What one worker needs. The store is open, without a connection: that takes most of the time of a short life."""
 
     folder: Path
+    store: SqlStore
+    policy: CedarPolicy
     tools: Mapping[str, Tool]
     dice: Random
     last: bool
 
-    async def work(self, url: str, begun: Callable[[], object]) -> None:
+    async def work(self, begun: Callable[[], object]) -> None:
         """Work on a journal until killed, or in the last life until all processes have exited."""
-        store, dispatcher = SqlStore.open(url, "power"), LocalDispatcher(troubled)
+        store, dispatcher = self.store, LocalDispatcher(troubled)
         engines = {"echo": ScriptedEngine(echo)}
         kernel = Kernel(
-            store, SystemClock(), stations(), engines, self.tools, key=KEY, hint=dispatcher.hint, policy=CedarPolicy()
+            store, SystemClock(), stations(), engines, self.tools, key=KEY, hint=dispatcher.hint, policy=self.policy
         )
         said, effects = Book(self.folder / "said"), Book(self.folder / "effects")
         person = Person(kernel, Ledger(Journal(store, KEY)), said, effects, self.dice, begun)
@@ -349,7 +351,7 @@ class Life:
         await kernel.close()
 
 
-def live(url: str, life: Life, delay: float | None, early: bool) -> Json:
+def live(life: Life, delay: float | None, early: bool) -> Json:
     """Fork a worker and kill it `delay` seconds after its processes went on, or after its birth if `early`; without a
     delay let it work to the end, if that comes soon. How it ended, and between which times it was killed."""
     read, write = os.pipe()
@@ -357,7 +359,7 @@ def live(url: str, life: Life, delay: float | None, early: bool) -> Json:
     if pid == 0:
         status = 1
         try:
-            asyncio.run(life.work(url, lambda: os.write(write, b".")))
+            asyncio.run(life.work(lambda: os.write(write, b".")))
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -388,12 +390,13 @@ def main(url: str, folder: Path, seed: int) -> None:
     import_module(f"kernos.drivers.store.{'postgres' if url.startswith('postgresql') else 'sqlite'}")
     if url.startswith("postgresql"):
         import_module("psycopg")
-    dice = Random(seed)
+    store, policy, dice = SqlStore.open(url, "power"), CedarPolicy(), Random(seed)
+    store.engine.dispose()
     made = tools(Book(folder / "effects"), dice)
     for number, line in enumerate(sys.stdin):
         delay, early = json.loads(line)
         dice.seed(f"{seed} {number}")
-        print(json.dumps(live(url, Life(folder, made, dice, delay is None), delay, early)), flush=True)
+        print(json.dumps(live(Life(folder, store, policy, made, dice, delay is None), delay, early)), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Annotated, Any
 
@@ -35,6 +36,8 @@ CLERK = "clerk"
 ENGINE = "local"
 OURS = {"*": Field(attested=True)}
 """What a tool returns that nobody else can have written."""
+SHIPPED = CedarPolicy()
+"""The shipped rules, read once: a decision depends on nothing but the facts."""
 Program = Callable[[Process], Coroutine[Any, Any, Json]]
 
 
@@ -116,6 +119,14 @@ def runs(
     )  # fmt: skip
 
 
+def agent(
+    tools: Iterable[Tool] = (), ask: Sequence[str] = (), limits: Limits = Limits(), engines: Iterable[str] = ()
+) -> Station:
+    """The station of a foreign agent, whose calls come in from outside."""
+    station = runs(idle, tools, ask, limits=limits)
+    return replace(station, program_name="foreign", foreign=True, engines=frozenset(engines))
+
+
 def serves(
     tools: Iterable[Tool] = (), ask: Sequence[str] = (), claims: Mapping[str, str] | None = None,
     limits: Limits = Limits(), window: int = 8192,
@@ -166,7 +177,7 @@ class House:
         stations = {**self.others, station.slug: station}
         kernel = Kernel(
             store or self.store, self.clock, stations, {ENGINE: self.engine}, self.tools, key=self.key,
-            prices=self.prices, policy=CedarPolicy(), identities=self.identities,
+            prices=self.prices, policy=SHIPPED, identities=self.identities,
         )  # fmt: skip
         self._booted.append(kernel)
         return kernel

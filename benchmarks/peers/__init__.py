@@ -13,11 +13,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGES = {
     "dbos": ["dbos==3.4.0"],
     "langgraph": ["langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2"],
+    "litellm": ["litellm[proxy]==1.106.*"],
 }
 HERE = Path(__file__).resolve().parent
 
@@ -32,13 +34,20 @@ def steps(peer: str, database: str, count: int) -> list[float]:
 
 def environment(peer: str) -> Path:
     """The Python of a peer's environment, in which its packages are installed."""
+    return installed("benchmarks", PACKAGES[peer])
+
+
+def installed(room: str, packages: Sequence[str]) -> Path:
+    """The Python of an environment that has these packages; it is made if it is not there, and kept in a room of the
+    cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache / "kernos" / "benchmarks" / "-".join(PACKAGES[peer])
+    folder = cache / "kernos" / room / "-".join(packages)
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES[peer]]
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]
+        install = [*pip, "install", "--no-compile", *packages]
         subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         (folder / "ready").touch()
     return python

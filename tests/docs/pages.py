@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOW_TO = ROOT / "docs" / "how-to"
 FENCE = re.compile(r"^```(?P<language>\w*)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-_PASSING = re.compile(r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d|\d+ (?:s|min) ago")
+_PASSING = re.compile(r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d|[\d.]+ (?:s|min) ago")
 
 
 @dataclass(frozen=True)

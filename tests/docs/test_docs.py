@@ -4,6 +4,7 @@ code says, its links lead somewhere."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -23,6 +24,7 @@ from kernos.kernel.ports import Answer
 from kernos.surfaces.cli.main import cli
 from kernos.userland.company import sidecar
 from tests.docs.pages import FENCE, HOW_TO, ROOT, blocks, printed
+from tests.surfaces.terminal import kernos
 
 OURS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 ALL = sorted([*OURS, *(path for path in (ROOT / "examples").rglob("*.md") if ".kernos" not in path.parts)])
@@ -46,11 +48,10 @@ def play(place: Path, actions: Sequence[dict[str, Any]], lines: Sequence[str], o
     side_car.write_text(engine.sub(SCRIPTED, side_car.read_text("utf-8"), count=1), "utf-8")
     (place / "script.json").write_text(json.dumps(actions), "utf-8")
     (place / "person.txt").write_text("\n".join(lines), "utf-8")
-    said = ["--play", str(place / "person.txt"), "--as", owner]
-    command = [sys.executable, "-m", "kernos", "chat", str(place), *said]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    words = "chat", place, "--play", place / "person.txt", "--as", owner
+    done = kernos(*words, XDG_CONFIG_HOME=os.environ["XDG_CONFIG_HOME"])
+    assert done.code == 0, done.err
+    return done.out
 
 
 def talk(page: Path, place: int) -> list[str]:

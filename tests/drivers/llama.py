@@ -41,7 +41,7 @@ def ask(words: str, offers: Mapping[str, Json], speak: bool = False, max_tokens:
 async def llama_server(model: Path, slots: int = 2) -> AsyncIterator[str]:
     """The base URL of a server of this model, while the block runs."""
     settings = {"model": str(model), "key": KEY, "context": 1024, "slots": slots, "threads": 1,
-                "host": "127.0.0.1", "port": 0}  # fmt: skip
+                "host": "127.0.0.1", "port": 0, "states": ""}  # fmt: skip
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "kernos.drivers.engine.server",

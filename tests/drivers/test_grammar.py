@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from kernos.drivers.engine.grammar import ReplyStream, action_of, messages, union
+from kernos.drivers.engine.grammar import ReplyStream, action_of, answer, form, messages, said, union
 from kernos.kernel.errors import EngineError
 from kernos.kernel.ports import Prompt
 from kernos.kernel.types import REPLY, Action, Json, Message, ToolSpec, canonical
@@ -119,6 +119,31 @@ def test_the_tools_are_described_even_where_there_are_no_instructions() -> None:
     written = messages(prompt(said=ASKED[1:]))
     assert [message["role"] for message in written] == ["system", "user"]
     assert "does weather" in written[0]["content"]
+
+
+def test_a_prompt_that_knows_no_tools_is_plain_text_both_ways() -> None:
+    hello = Message("assistant", action=Action(REPLY, {"text": "Hello!"}))
+    plain = Prompt((*ASKED, hello))
+    assert messages(plain)[0]["content"] == "You are a clerk."
+    assert messages(plain)[-1] == {"role": "assistant", "content": "Hello!"}
+    assert form(plain) is None
+    assert answer(plain, " Good day. ", True) == Action(REPLY, {"text": "Good day."})
+    assert said(plain, "Good d") == "Good d"
+
+
+def test_a_reply_of_a_shape_is_decoded_under_it_where_no_tool_is_offered() -> None:
+    shape = {"type": "array", "items": {"type": "integer"}}
+    shaped = Prompt(ASKED, tuple(TOOLS.values()), shape=shape)
+    assert form(shaped) == shape
+    assert "does weather" in messages(shaped)[0]["content"]
+    assert answer(shaped, "[1, 2]", True) == Action(REPLY, {"text": "[1, 2]"})
+
+
+def test_where_tools_are_known_the_answer_is_an_action() -> None:
+    under = prompt("weather")
+    assert form(under) == union(under)
+    assert answer(under, json.dumps(action(REPLY, text="Yes.")), True) == Action(REPLY, {"text": "Yes."})
+    assert said(under, '{"name": "reply", "arguments": {"text": "Ye') == "Ye"
 
 
 # How an answer is read while it comes

@@ -17,9 +17,10 @@ from kernos.drivers.engine.scripted import ScriptedEngine, say
 from kernos.drivers.secrets.veil import HIDDEN, Veil
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.errors import BadInput, EngineError, KernosError, ToolError
-from kernos.kernel.ports import Engine, Prompt, ToolResult
+from kernos.kernel.ports import Engine, Prompt, SlotEngine, ToolResult
 from kernos.kernel.types import Action, Generation, Json, Message
 from tests.drivers.chat_server import VLLM, Plain, Stream, calls, ends, says, serving
+from tests.slots import PaperSlots
 from tests.surfaces.terminal import kernos
 
 KEY = "sk-office-0123456789/abc+def"
@@ -289,3 +290,15 @@ async def test_a_tool_behind_a_veil_is_the_same_tool(veil: Veil) -> None:
     assert await tool.call({"what": "x"}, "k") == ToolResult(["x", HIDDEN])
     with pytest.raises(ToolError, match=r"RuntimeError: \*\*\*"):
         await tool.call({"what": "fail"}, "k")
+
+
+async def test_an_engine_whose_contexts_the_kernel_manages_stays_one_behind_a_veil() -> None:
+    veil, paper = Veil(), PaperSlots()
+    veil.hide("secret-word")
+    engine = veil.engine(paper)
+    assert isinstance(engine, SlotEngine)
+    prompt = Prompt((Message("user", "x"),))
+    assert engine.answer(prompt, "the secret-word", True) == say("the ***")
+    assert [engine.said(prompt, text) for text in ("the secret-w", "the secret-word it")] == ["the ", "the *** it"]
+    assert await engine.start() == "paper"
+    assert (engine.life, engine.resident, engine.slots) == (1, 2, 1)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from kernos.drivers.witness.file import FileWitness
 from kernos.kernel.errors import JournalBroken, StoreError, Unsupported
 from kernos.kernel.ports import Head
 from kernos.kernel.types import canonical, digest
+from tests.forking import Child
 
 SECRET = bytes(range(32))
 PUBLIC = Ed25519PrivateKey.from_private_bytes(SECRET).public_key().public_bytes_raw()
@@ -255,16 +256,9 @@ def test_i7_a_line_is_no_limit_however_long(path: Path) -> None:
     assert list(found(path)) == [*many, *HEADS[:2]]
 
 
-@contextmanager
-def child(path: Path, heads: int) -> Iterator[subprocess.Popen[str]]:
+def child(path: Path, heads: int) -> Child:
     """A process that signs statements, each of so many heads, and tells each when it is there."""
-    command = [sys.executable, "-m", "tests.drivers.test_witness", str(path), str(heads)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return Child("tests.drivers.test_witness", path, heads)
 
 
 async def sign_forever(path: str, heads: str) -> None:
@@ -273,18 +267,17 @@ async def sign_forever(path: str, heads: str) -> None:
         print(n, flush=True)
 
 
-def told(process: subprocess.Popen[str]) -> int:
+def told(process: Child) -> int:
     """How many statements a child says are there, after its end: a kill may cut its last word short."""
-    rest = process.stdout.read() if process.stdout else ""
-    return rest.count("\n")
+    return process.stdout.read().count("\n")
 
 
 def test_i7_a_kill_in_the_middle_of_a_write_loses_nothing_that_was_acknowledged(path: Path) -> None:
     for round in range(3):
         with child(path, heads=10_000) as process:
-            assert process.stdout and process.stdout.readline() == "0\n"
+            assert process.stdout.readline() == "0\n"
             size = path.stat().st_size
-            while path.stat().st_size == size and process.poll() is None:
+            while path.stat().st_size == size and process.alive:
                 os.sched_yield()
             process.kill()
             acknowledged = 1 + told(process)
@@ -297,7 +290,7 @@ def test_i7_a_kill_in_the_middle_of_a_write_loses_nothing_that_was_acknowledged(
 def test_i7_processes_that_sign_at_once_make_one_chain(path: Path) -> None:
     with ExitStack() as stack:
         children = [stack.enter_context(child(path, heads=1)) for _ in range(3)]
-        counts = [sum(1 for _ in zip(range(30), process.stdout or [], strict=False)) for process in children]
+        counts = [sum(1 for _ in zip(range(30), process.stdout, strict=False)) for process in children]
         for process in children:
             process.kill()
         acknowledged = sum(counts) + sum(told(process) for process in children)

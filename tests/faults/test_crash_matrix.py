@@ -8,8 +8,6 @@ instants, with many processes at once (`benchmarks.crash`).
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +17,11 @@ from benchmarks.crash import run
 from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.types import Json
 from tests.faults.matrix_child import PROGRAMS
+from tests.forking import Child
 
 SCENARIOS = [name for name in PROGRAMS if name != "child"]
 ONCE = ("verified", "plain", "asked")
-KILLS = 100
+KILLS = 50
 """At random instants, on each database."""
 
 
@@ -33,22 +32,15 @@ class Zygote:
         store = SqlStore.open(url)
         store.script("joined", "create table if not exists joined (what text, mark text);")
         store.engine.dispose()
-        command = [sys.executable, "-m", "tests.faults.matrix_child", url, str(folder)]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.child = Child("tests.faults.matrix_child", url, folder)
 
     def live(self, scenario: str, root: str, point: int) -> tuple[str, Json]:
         """One life: the root, and the report, or None if it died."""
-        assert self._child.stdin is not None and self._child.stdout is not None
-        self._child.stdin.write(json.dumps([scenario, root, point]) + "\n")
-        self._child.stdin.flush()
-        root, report = json.loads(self._child.stdout.readline())
+        self.child.stdin.write(json.dumps([scenario, root, point]) + "\n")
+        self.child.stdin.flush()
+        root, report = json.loads(self.child.stdout.readline())
         assert report is None or "broken" not in report, report["broken"]
         return root, report
-
-    def end(self) -> None:
-        with self._child as child:
-            assert child.stdin is not None
-            child.stdin.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -63,8 +55,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def zygote(database: str, tmp_path: Path) -> Iterator[Zygote]:
     made = Zygote(database, tmp_path)
-    yield made
-    made.end()
+    with made.child:
+        yield made
 
 
 def right(scenario: str, root: str) -> Json:

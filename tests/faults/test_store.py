@@ -23,14 +23,20 @@ from kernos.drivers.store.lock import lock
 from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.errors import FolderBusy, JournalBroken, StoreError
 from tests.faults.store_child import Chain, length
+from tests.forking import Child
 
 NOBODY = 65534
 IN_OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount")
 
 
-@contextmanager
-def child(name: str, *words: object, within: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+def child(name: str, *words: object) -> Child:
     """A process that runs one of the functions of `store_child`."""
+    return Child("tests.faults.store_child", name, *words)
+
+
+@contextmanager
+def fresh(name: str, *words: object, within: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+    """The same in one that has imported nothing before."""
     command = [*within, sys.executable, "-m", "tests.faults.store_child", name, *map(str, words)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
@@ -42,7 +48,7 @@ def child(name: str, *words: object, within: tuple[str, ...] = ()) -> Iterator[s
             process.kill()
 
 
-def line(process: subprocess.Popen[str]) -> str:
+def line(process: Child | subprocess.Popen[str]) -> str:
     assert process.stdout
     return process.stdout.readline().strip()
 
@@ -79,7 +85,7 @@ async def test_kill_loses_nothing_that_was_acknowledged(target: str, durability:
     with child("append_forever", target, durability) as process:
         acknowledged = [line(process).split() for _ in range(200)]
         process.kill()
-        rest = process.stdout.read() if process.stdout else ""
+        rest = process.stdout.read()
     # The kill may cut the last line short.
     acknowledged += [words.split() for words in rest.splitlines(keepends=True) if words.endswith("\n")]
     last = {pid: int(seq) for pid, seq in acknowledged}
@@ -102,7 +108,7 @@ def test_no_room_left(path: Path, name: str, within: tuple[str, ...], sentence: 
         not shutil.which(within[0]) or subprocess.run([*within, "true"], stderr=subprocess.DEVNULL).returncode
     ):
         pytest.skip("this machine lets nobody mount a small disk")
-    with child(name, path, within=within) as process:
+    with fresh(name, path, within=within) as process:
         assert line(process) == f"{path}: {sentence}"
         kept, found, after = (int(word) for word in line(process).split())
     assert kept == found > 0

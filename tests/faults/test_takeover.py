@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,6 +22,7 @@ from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
 from kernos.kernel.ports import Answer, Question
 from kernos.kernel.types import RecordKind
+from tests.forking import Child
 from tests.postgres import Server
 from tests.support import CLERK, OWNER
 
@@ -38,32 +36,29 @@ PROCESSES, STEPS = 40, 5
 class Worker:
     """A child process, what it says, and what may be said to it."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    def __init__(self, child: Child) -> None:
+        self._child = child
 
     async def says(self, *words: str) -> str:
         """The next line that begins with one of these words."""
-        assert self.process.stdout is not None
         async with asyncio.timeout(PATIENCE):
-            while not (line := await asyncio.to_thread(self.process.stdout.readline)).startswith(words):
+            while not (line := await asyncio.to_thread(self._child.stdout.readline)).startswith(words):
                 assert line, "it ended"
         return line.strip()
 
     def let_go(self, name: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{name}\n")
-        self.process.stdin.flush()
+        self._child.stdin.write(f"{name}\n")
+        self._child.stdin.flush()
 
     def freeze(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        self._child.signal(signal.SIGSTOP)
 
     def wake(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
+        self._child.signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it, and whatever it still said is void."""
-        self.process.kill()
-        self.process.wait()
+        self._child.kill()
 
 
 async def until(look: Callable[[], Awaitable[bool]]) -> None:
@@ -88,18 +83,12 @@ class Place:
 
     @contextmanager
     def worker(self, name: str, at_once: int = 32) -> Iterator[Worker]:
-        command = [sys.executable, "-m", "tests.faults.worker_child", self._url, str(self._folder), name, str(at_once)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        words = self._url, self._folder, name, at_once
         with (
             self.complaints.open("a") as complaints,
-            subprocess.Popen(
-                command, text=True, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
-            ) as process,
+            Child("tests.faults.worker_child", *words, stderr=complaints) as child,
         ):
-            try:
-                yield Worker(process)
-            finally:
-                process.kill()
+            yield Worker(child)
 
     async def spawn(self, name: str, tool: str, steps: int = 1) -> str:
         """A process that is to have so many effects."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from sqlalchemy import make_url
 
 from kernos.boot import System, wiring
@@ -25,7 +26,7 @@ from kernos.drivers.engine.client import OpenAIEngine
 from kernos.drivers.network import gate as network
 from kernos.drivers.network.gate import Gate
 from kernos.drivers.sandbox import bubblewrap
-from kernos.kernel.errors import BadInput, EngineError
+from kernos.kernel.errors import BadInput, EngineError, Unsupported
 from kernos.kernel.ports import Prompt
 from kernos.kernel.types import Json, Message
 from tests.drivers.chat_server import Stream, ends, says, serving
@@ -439,3 +440,21 @@ async def test_i10_networks_that_are_none_are_one_fault(tmp_path: Path) -> None:
     assert [str(fault).partition(":")[0] for fault in System().faults(place)] == ["kernos.toml"]
     with pytest.raises(BadInput, match=r"networks\.allow"):
         await System().kernel(place)
+
+
+def test_i10_an_event_loop_that_connects_unseen_is_refused() -> None:
+    async def enter() -> None:
+        with Gate(LOOPBACK).closed():
+            pass
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(Unsupported, match="uvloop"):
+        runner.run(enter())
+
+
+async def test_i10_who_calls_from_outside_of_the_networks_is_not_answered(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "ada.md").write_text("You help.")
+    (tmp_path / "kernos.toml").write_text('[networks]\nallow = ["127.0.0.0/8", "10.0.0.0/8"]\n')
+    admits = System().admits(tmp_path)
+    assert [admits(host) for host in ("127.0.0.1", "10.1.2.3")] == [True, True]
+    assert [admits(host) for host in ("192.0.2.1", "::ffff:192.0.2.1")] == [False, False]

@@ -68,8 +68,16 @@ async def converse(house: House, kernel: Kernel) -> Status:
     return status
 
 
-async def whole() -> tuple[list[tuple[str, Json]], list[bytes]]:
-    """The story of the conversation when nothing fails, and what the model was asked."""
+Whole = tuple[list[tuple[str, Json]], list[bytes]]
+"""The story of the conversation when nothing fails, and what the model was asked."""
+
+
+@pytest.fixture(scope="module")
+def whole() -> Whole:
+    return asyncio.run(undisturbed())
+
+
+async def undisturbed() -> Whole:
     async with clerk(World()) as house:
         store = Failing(house.store, 0, durable=False)
         status = await converse(house, house.boot(store))
@@ -91,9 +99,9 @@ async def answered(house: House) -> int:
 @pytest.mark.parametrize("durable", [False, True], ids=["before the write", "after the write"])
 @pytest.mark.parametrize("write", range(2, WRITES + 1))
 async def test_i3_after_a_crash_at_any_write_each_effect_happened_once_or_is_in_doubt(
-    write: int, durable: bool
+    write: int, durable: bool, whole: Whole
 ) -> None:
-    expected, questions = await whole()
+    expected, questions = whole
     world = World()
     async with clerk(world) as house:
         with pytest.raises(StoreError):
@@ -156,8 +164,10 @@ async def test_i3_only_a_crash_between_a_payments_intent_and_its_outcome_leaves_
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["before the write", "after the write"])
-async def test_i3_it_is_the_same_on_a_database_that_is_opened_again(tmp_path: Path, durable: bool) -> None:
-    expected, _ = await whole()
+async def test_i3_it_is_the_same_on_a_database_that_is_opened_again(
+    tmp_path: Path, durable: bool, whole: Whole
+) -> None:
+    expected, _ = whole
     for write in range(2, WRITES + 1, 3):
         world, file = World(), tmp_path / f"{write}.db"
         async with clerk(world, SqlStore.open(file, "crash")) as house:

@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 
 from kernos.drivers.clock.fixed import FixedClock
 from kernos.drivers.engine.scripted import ScriptedEngine
-from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.memory import MemoryStore
 from kernos.kernel.abi import Invoked
 from kernos.kernel.dispatch import Kernel
@@ -34,7 +33,7 @@ from kernos.kernel.ledger import Ledger
 from kernos.kernel.ports import Answer, Commit, Store, ToolResult
 from kernos.kernel.types import EffectKind, Json, Note, Record, RecordKind, ToolSpec
 from kernos.userland.lib import Process
-from tests.support import CLERK, ENGINE, OURS, OWNER, Wrapped, by_name, runs
+from tests.support import CLERK, ENGINE, OURS, OWNER, SHIPPED, Wrapped, by_name, runs
 
 KEY = b"k" * 32
 CALLS = ("tea", "cake")
@@ -174,7 +173,7 @@ class Worker:
         station = runs(clerk, tools)
         self.kernel = Kernel(
             store, scene.clock, {CLERK: station}, {ENGINE: ScriptedEngine(())}, by_name(tools), key=KEY,
-            policy=CedarPolicy(),
+            policy=SHIPPED,
         )  # fmt: skip
 
     @property
@@ -221,7 +220,7 @@ class Scene:
     async def play(self, plan: Plan, most: int = 2_000) -> Scene:
         """Do what the plan chooses of what is possible, until nothing is."""
         self.workers = {name: Worker(self, name) for name in "AB"}
-        self.desk = Kernel(self.store, self.clock, self._stations(), {}, {}, key=KEY, policy=CedarPolicy())
+        self.desk = Kernel(self.store, self.clock, self._stations(), {}, {}, key=KEY, policy=SHIPPED)
         self.pid = await self.desk.spawn(CLERK, OWNER)
         while options := await self._options():
             self.steps += 1

@@ -18,7 +18,7 @@ from kernos.kernel.ports import Answer
 from kernos.kernel.types import Json, canonical
 from kernos.userland.lib import Process
 from tests.kernel.disguises import ACCOUNTS, DISGUISES, Disguise
-from tests.office import ADA, ADAS_ACCOUNT, MALLORY, MALLORYS_ACCOUNT, Office, file, mail, payment
+from tests.office import ADA, ADAS_ACCOUNT, MALLORY, MALLORYS_ACCOUNT, Office, emptied, file, mail, payment
 from tests.support import CLERK, OWNER, House, runs
 
 Call = tuple[str, dict[str, Json]]
@@ -35,7 +35,7 @@ OBEY = (
 
 def office() -> Office:
     """What the owner has, and the attacker's mail, file and payment in it."""
-    found = Office()
+    found = emptied()
     found.mails = [
         mail(1, BOB, "zebra", "How is the zebra?"), mail(5, "shop@shop.com", "bill", "Please pay 45 to DE99."),
         mail(66, MALLORY, "hello", OBEY),

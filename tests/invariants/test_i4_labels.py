@@ -14,7 +14,7 @@ from kernos.kernel.dispatch import Kernel
 from kernos.kernel.labels import join, trusted
 from kernos.kernel.types import Deny, Json, Label, Message, Record, Source
 from kernos.userland.lib import Process
-from tests.office import MALLORYS_ACCOUNT, Office, stranger
+from tests.office import MALLORYS_ACCOUNT, Office, emptied, stranger
 from tests.support import CLERK, OWNER, House, runs
 
 LABELS = st.builds(
@@ -92,7 +92,7 @@ async def reader(process: Process) -> str:
 
 
 def house() -> House:
-    office = Office()
+    office = emptied()
     office.mails = list(stranger())
     return House(
         runs(follower, office.tools, spawns=[HELPER, READER]), office.tools, lambda prompt: say("I think."),

@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 
 from kernos.drivers.clock.system import SystemClock
 from kernos.drivers.engine.scripted import ScriptedEngine
-from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.drivers.store.sql import SqlStore
 from kernos.drivers.witness.file import FileWitness
 from kernos.kernel.dispatch import Kernel
@@ -35,7 +34,7 @@ from kernos.kernel.ports import Store, Witness
 from kernos.kernel.state import fold
 from kernos.kernel.types import Json, Record, RecordKind, Status, canonical
 from kernos.userland.lib import Process
-from tests.support import CLERK, ENGINE, House, World, Wrapped, by_name, runs
+from tests.support import CLERK, ENGINE, SHIPPED, House, World, Wrapped, by_name, runs
 
 KEY = b"known to the kernel and to nobody who keeps the database"
 SECRET = bytes(range(32))
@@ -62,9 +61,7 @@ class Office:
         world, pids = World(), list[str]()
         tools, store = by_name(world.tools), SqlStore.open(self.file)
         stations, engines = {CLERK: runs(clerk, world.tools)}, {ENGINE: ScriptedEngine(())}
-        kernel = Kernel(
-            store, SystemClock(), stations, engines, tools, key=KEY, witness=self.anchors, policy=CedarPolicy()
-        )
+        kernel = Kernel(store, SystemClock(), stations, engines, tools, key=KEY, witness=self.anchors, policy=SHIPPED)
         for pid, text in said:
             pids.append(pid or await kernel.spawn(CLERK, "ada"))
             await kernel.deliver(pids[-1], text)

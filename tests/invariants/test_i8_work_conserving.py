@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from kernos.drivers.clock.fixed import FixedClock
 from kernos.drivers.engine.scripted import ScriptedEngine, say
+from kernos.kernel import limits
 from kernos.kernel.errors import EngineDied
 from kernos.kernel.ports import Prompt
-from kernos.kernel.scheduler import Scheduler
+from kernos.kernel.scheduler import Job, Scheduler
 from kernos.kernel.types import Generation, Message, Status
 from kernos.userland.lib import Process
-from tests.support import House, runs
+from tests.support import CLERK, House, runs
 
 
 class Gated(ScriptedEngine):
@@ -79,6 +80,16 @@ async def test_i8_with_calls_waiting_every_slot_is_busy(slots: int, calls: int, 
         assert all(task.done() and not task.exception() for task in tasks)
 
 
+@pytest.fixture(scope="module")
+def without_pauses() -> Iterator[None]:
+    """Whoever died is tried again at once, as often as it takes: it is a runnable call all the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "RETRY_SECONDS", 0.0)
+        patch.setattr(limits, "BREAKER_FAILURES", 1_000_000)
+        yield
+
+
+@pytest.mark.usefixtures("without_pauses")
 @given(slots=st.integers(1, 3), calls=st.integers(1, 8), data=st.data())
 async def test_i8_calls_that_are_cancelled_or_die_leave_no_slot_idle(
     slots: int, calls: int, data: st.DataObject
@@ -101,25 +112,55 @@ async def test_i8_calls_that_are_cancelled_or_die_leave_no_slot_idle(
         assert ends <= {"cancelled", "EngineDied", "NoneType"}
 
 
-async def test_i8_first_come_first_served() -> None:
-    scheduler = Scheduler({"one": ScriptedEngine([], slots=1)}, FixedClock())
-    served: list[int] = []
+HELLO = Prompt((Message("user", "hello"),))
+
+
+async def ask(scheduler: Scheduler, pid: str, engine: str) -> None:
+    await scheduler.generate(Job(pid, "ada", engine, CLERK), HELLO, lambda text: None, lambda: None)
+
+
+async def test_i8_first_come_first_served_among_equals() -> None:
+    engine = Gated(slots=1)
+    scheduler, served = Scheduler({"one": engine}, FixedClock()), list[int]()
 
     async def call(number: int) -> None:
-        async with scheduler.slot("one"):
-            served.append(number)
-            await settled()
+        await ask(scheduler, f"p{number}", "one")
+        served.append(number)
 
     async with asyncio.TaskGroup() as group:
         for number in range(8):
             group.create_task(call(number))
+        for _ in range(8):
+            await settled()
+            engine.gates[0].set_result(None)
     assert served == list(range(8))
 
 
 async def test_i8_a_full_engine_holds_up_no_other() -> None:
-    scheduler = Scheduler({"one": ScriptedEngine([]), "two": ScriptedEngine([])}, FixedClock())
-    async with scheduler.slot("one"), asyncio.timeout(5), scheduler.slot("two") as (engine, _):
-        assert engine.slots == 1
+    full = Gated(slots=1)
+    scheduler = Scheduler({"one": full, "two": ScriptedEngine(lambda _: say("x"))}, FixedClock())
+    held = asyncio.ensure_future(ask(scheduler, "p", "one"))
+    await settled()
+    async with asyncio.timeout(5):
+        await ask(scheduler, "q", "two")
+    assert not held.done()
+    full.gates[0].set_result(None)
+    await held
+
+
+async def test_i8_engines_of_one_role_share_the_calls_that_wait() -> None:
+    one, other = Gated(slots=1), Gated(slots=2)
+    scheduler = Scheduler({"one": one, "two": other}, FixedClock(), roles={"one": "main", "two": "main"})
+    calls = [asyncio.ensure_future(ask(scheduler, f"p{place}", "main")) for place in range(5)]
+    await settled()
+    assert (one.busy, other.busy) == (1, 2)
+    for gate in (*one.gates, *other.gates):
+        gate.set_result(None)
+    await settled()
+    assert one.busy + other.busy == 2
+    for gate in (*one.gates, *other.gates):
+        gate.set_result(None)
+    await asyncio.wait(calls)
 
 
 async def test_i8_the_time_in_the_queue_is_measured_and_recorded() -> None:

@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kernos
-from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.kernel.abi import AskPerson, Generate, Invoke, Now, Random, Receive, Request, Send
 from kernos.kernel.grants import Station
 from kernos.kernel.labels import Sources
 from kernos.kernel.monitor import Monitor
 from kernos.kernel.types import Allow, Ask, Asked, Deny, Json, Verdict
-from tests.support import by_name, idle, read, ready, runs
+from tests.support import SHIPPED, by_name, idle, read, ready, runs
 
 SKIN = {"dry": ["干皮"], "oily": ["油皮"]}
 
@@ -39,7 +38,7 @@ async def buy_all(sku: Annotated[list[str], kernos.source("data")]) -> None:
 
 
 TOOLS = ready(search, buy, buy_all)
-MONITOR = Monitor(CedarPolicy())
+MONITOR = Monitor(SHIPPED)
 GRANTED = runs(idle, TOOLS)
 
 
@@ -164,7 +163,7 @@ async def anything(skin: Annotated[Any, kernos.source("user", SKIN)]) -> None:
 @pytest.mark.parametrize("value", [{"a": 1}, [["dry"]]])
 def test_a_value_of_an_open_schema_that_cannot_be_a_word_is_denied(value: Json) -> None:
     tools = ready(anything)
-    verdict = Monitor(CedarPolicy()).judge(
+    verdict = Monitor(SHIPPED).judge(
         runs(idle, tools).with_tools(by_name(tools)), read(["dry"]), Invoke("anything", {"skin": value})
     )
     assert isinstance(verdict, Deny)

@@ -9,8 +9,6 @@ import re
 import select
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,10 +19,9 @@ from typing import Any
 
 from kernos.boot import System
 from kernos.surfaces.cli.places import reading
+from tests.forking import PATIENCE, Child
 
 STARTER = Path(__file__).resolve().parents[2] / "examples" / "starter"
-PATIENCE = 60.0
-"""Seconds after which a test gives up waiting for a command."""
 _SETTINGS = tempfile.TemporaryDirectory(prefix="kernos-settings-")
 """Where the user of these tests has their keys."""
 
@@ -47,15 +44,15 @@ class Ended:
 
 def kernos(*arguments: str | Path, said: str = "", home: Path | None = None, **environ: str) -> Ended:
     """Run the command in a folder, with these words on its standard input."""
-    done = subprocess.run(
-        _command(*arguments), input=said, cwd=home, env=_surroundings() | environ, capture_output=True, text=True,
-        timeout=PATIENCE, check=False,
-    )  # fmt: skip
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
-def _command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "kernos", *map(str, arguments)]
+    with (
+        tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err,
+        Child("kernos", *arguments, cwd=home, env=_surroundings() | environ, stdout=out, stderr=err) as child,
+    ):  # fmt: skip
+        child.say(said)
+        code = child.wait()
+        out.seek(0)
+        err.seek(0)
+        return Ended(code, out.read(), err.read())
 
 
 def _surroundings() -> dict[str, str]:
@@ -71,10 +68,8 @@ class Running:
     """
 
     def __init__(self, *arguments: str | Path, home: Path) -> None:
-        self._child = subprocess.Popen(
-            _command(*arguments), cwd=home, env=_surroundings(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+        self._child = Child("kernos", *arguments, cwd=home, env=_surroundings())
+        self._child.stdin.close()
         self._bytes = b""
         self.seen = ""
 
@@ -86,33 +81,33 @@ class Running:
 
     def more(self, patience: float = PATIENCE) -> None:
         """Read what is printed next."""
-        assert self._child.stdout is not None
+        assert self._read(patience), f"it ended: {self.seen}"
+
+    def _read(self, patience: float) -> bytes:
         handle = self._child.stdout.fileno()
         ready, _, _ = select.select([handle], [], [], max(0.0, patience))
         assert ready, f"nothing more than: {self.seen}"
         piece = os.read(handle, 65_536)
-        assert piece, f"it ended: {self.seen}"
         self._bytes += piece
         self.seen = self._bytes.decode(errors="ignore")
+        return piece
 
-    def stop(self, how: int = signal.SIGINT) -> int:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """Send a signal, read what is still printed, and return the exit code."""
-        os.killpg(self._child.pid, how)
+        self._child.signal(how)
         return self.end()
 
     def end(self) -> int:
         """Wait for its end; the exit code."""
-        rest, _ = self._child.communicate(timeout=PATIENCE)
-        self.seen = (self._bytes + rest).decode()
-        return self._child.returncode
+        while self._read(PATIENCE):
+            pass
+        return self._child.wait()
 
     def __enter__(self) -> Running:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._child.poll() is None:
-            os.killpg(self._child.pid, signal.SIGKILL)
-            self._child.communicate()
+        self._child.close()
 
 
 def action(name: str, **arguments: Any) -> dict[str, Any]:

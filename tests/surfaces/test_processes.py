@@ -168,7 +168,7 @@ def test_a_worker_says_what_ended_and_what_is_asked_and_ends_when_idle(shop: Pat
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_worker_that_is_told_to_end_exits_with_130(shop: Path, how: int) -> None:
+def test_a_worker_that_is_told_to_end_exits_with_130(shop: Path, how: signal.Signals) -> None:
     sleeper = detached(shop, "sleeper")
     with Running("work", home=shop) as worker:
         worker.until("until Ctrl-C")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.surfaces.terminal import PATIENCE, Running, detached, employ, kernos, process, processes, rows
+from tests.forking import PATIENCE
+from tests.surfaces.terminal import Running, detached, employ, kernos, process, processes, rows
 
 PROGRAMS = '''
 import asyncio

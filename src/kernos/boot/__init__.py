@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernos.boot.archive import Archive, home_of
-from kernos.boot.wiring import Wiring
+from kernos.boot.wiring import AGENT, Wiring
 from kernos.kernel.errors import KernosError, ModelMissing, NotFound
 
 if TYPE_CHECKING:
+    import asyncio
+    import socket
+
     from kernos.drivers.engine.models import Shelf
     from kernos.drivers.policy.cedar import CedarPolicy
+    from kernos.drivers.store.keys import SqlKeys
     from kernos.kernel.desk import Desk
     from kernos.kernel.dispatch import Kernel
     from kernos.kernel.ledger import Ledger
-    from kernos.kernel.ports import Dispatcher
+    from kernos.kernel.ports import Dispatcher, Office
+    from kernos.kernel.types import Json
     from kernos.userland.company.folder import Company
 
 CLOCK_SKEW = 2.0
@@ -76,22 +81,20 @@ class System:
         from kernos.drivers.store.lock import lock
         from kernos.kernel.dispatch import Kernel
 
-        company = self.company(place)
-        if company.problems:
-            more = f" (and {len(company.problems) - 1} more: kernos check)" if len(company.problems) > 1 else ""
-            first = company.problems[0]
-            raise replace(first, right=first.right + more).error()
-        wiring = Wiring(home_of(place), company, self.shelf)
+        wiring = self._wiring(place)
+        if await wiring.meet():
+            wiring = self._wiring(place)
         for lack in wiring.missing() if alone else ():
             raise ModelMissing(lack)
         archive = Archive(place)
         folder = state(home_of(place))
         async with AsyncExitStack() as opened:  # what stays open only if all of it can be opened
-            released = opened.enter_context(ExitStack())
+            released = await opened.enter_async_context(AsyncExitStack())
             released.enter_context(wiring.guarded())  # before any code of the company's is read
             tools = wiring.tools()
-            stations = {slug: wiring.station(slug, tools) for slug in company.agents}
+            stations = wiring.stations(tools)
             held = released.enter_context(lock(folder)) if alone and not archive.shared else None
+            released.push_async_callback(wiring.close)
             store = archive.open()
             opened.push_async_callback(store.close)
             if held is not None:
@@ -101,11 +104,34 @@ class System:
             kernel = Kernel(
                 store, SystemClock(), stations, engines, tools, key=key, prices=wiring.prices(),
                 witness=archive.witness(signing=True), skew=CLOCK_SKEW if archive.shared else None,
-                hint=self._hints.get(place, lambda pid: None), release=released.close, policy=wiring.policy(),
-                identities=wiring.identities(),
+                hint=self._hints.get(place, lambda pid: None), release=released.aclose, policy=wiring.policy(),
+                identities=wiring.identities(), shares=wiring.shares(), roles=wiring.roles(),
             )  # fmt: skip
             opened.pop_all()
+        if alone:
+            await kernel.learn()
         return kernel
+
+    def _wiring(self, place: Path) -> Wiring:
+        """A place's company, ready to be made. Raises its first fault."""
+        company = self.company(place)
+        if company.problems:
+            more = f" (and {len(company.problems) - 1} more: kernos check)" if len(company.problems) > 1 else ""
+            first = company.problems[0]
+            raise replace(first, right=first.right + more).error()
+        return Wiring(home_of(place), company, self.shelf)
+
+    async def listed(self, place: Path, server: str) -> Mapping[str, Json]:
+        """The tools that an MCP server of a place lists now, by name. Raises NotFound if there is no such server,
+        BadInput if it does not answer."""
+        return await Wiring(home_of(place), self.company(place), self.shelf).listed(server)
+
+    def accept(self, place: Path, server: str, tools: Mapping[str, Json]) -> None:
+        """Keep this as the list of a server's tools."""
+        from kernos.drivers.files.folder import keep
+        from kernos.userland.company.mcp import list_of, listing
+
+        keep(home_of(place), list_of(server), listing(tools))
 
     def dispatcher(self, place: Path) -> Dispatcher:
         """Who gives turns to the processes of a place. Open it before its kernel, which then gives it hints."""
@@ -135,6 +161,15 @@ class System:
 
         return Desk(Archive(place).journal(), SystemClock())
 
+    async def keys(self, place: Path) -> SqlKeys:
+        """The keys of the API of a place, which has a journal from then on."""
+        from kernos.drivers.clock.system import SystemClock
+        from kernos.drivers.files.folder import state
+        from kernos.drivers.store.keys import SqlKeys
+
+        state(home_of(place))
+        return SqlKeys(Archive(place).open(), SystemClock())
+
     async def ledger(self, place: Path, audit: bool = False) -> Ledger:
         """The journal of a place, for reading; for an audit also what was signed of it. Raises NotFound if nothing has
         ever run there."""
@@ -153,6 +188,41 @@ class System:
     def missing(self, place: Path) -> list[str]:
         """What this machine lacks to run a place: models that are not pulled."""
         return Wiring(home_of(place), self.company(place), self.shelf).missing()
+
+    def staff(self, place: Path) -> list[str]:
+        """Whom an agent's key may be for: the company's employees, and any agent where none of them is foreign."""
+        company = self.company(place)
+        foreign = any(company.employee(slug).foreign for slug in company.agents)
+        return [*company.agents, *([] if foreign or AGENT in company.agents else [AGENT])]
+
+    def office(self, place: Path, base: str) -> AbstractAsyncContextManager[Office]:
+        """A place at work, with everything that a surface with a socket needs; `base` is where that is served."""
+        from kernos.boot.serving import opened
+
+        return opened(self, place, base)
+
+    async def serve(self, office: Office, listener: socket.socket) -> None:
+        """All surfaces on one socket, until the office is closing."""
+        from kernos.boot.serving import serve
+
+        await serve(office, listener)
+
+    def loop(self, place: Path) -> Callable[[], asyncio.AbstractEventLoop] | None:
+        """What makes the fastest event loop that a place may have: uvloop, though not in sovereign mode. It connects in
+        C, where the gate cannot stand (I10)."""
+        if self.company(place).sidecar.networks.sovereign:
+            return None
+        import uvloop
+
+        return uvloop.new_event_loop
+
+    def admits(self, place: Path) -> Callable[[str], bool]:
+        """Which addresses a place may answer: in sovereign mode those that it may reach."""
+        return Wiring(home_of(place), self.company(place), self.shelf).admits
+
+    def beacon(self, place: Path) -> Path:
+        """Where it is written at which address a place is served."""
+        return home_of(place) / ".kernos" / "up.json"
 
     def template(self, name: str) -> Path:
         """The folder of a shipped example."""

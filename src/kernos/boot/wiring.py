@@ -11,9 +11,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernos.kernel.errors import BadInput, KernosError, ModelMissing, NotFound
+from kernos.boot.servers import Servers
+from kernos.kernel.errors import BadInput, KernosError, ModelMissing, NotFound, ProgramError
 from kernos.kernel.grants import Claim, Grant, Station
 from kernos.kernel.limits import Limits, Price, Sums
+from kernos.kernel.scheduler.waiting import Share
 
 if TYPE_CHECKING:
     from kernos.drivers.engine.embedded import EmbeddedEngine
@@ -21,11 +23,21 @@ if TYPE_CHECKING:
     from kernos.drivers.network.gate import Gate
     from kernos.drivers.policy.cedar import CedarPolicy
     from kernos.kernel.ports import Engine, Program, Tool
+    from kernos.kernel.types import Json, Snapshot
     from kernos.userland.company import sidecar
     from kernos.userland.company.folder import Company
 
 _OWN = ((sys.executable, "-m", "kernos.drivers.engine.server"), ("bwrap", "--unshare-net"))
 """The programs that drivers start: one listens on loopback, the other has no network."""
+
+
+AGENT = "agent"
+"""The employee that any agent is who comes in through the API, if the company has none for that."""
+
+
+async def _elsewhere(snapshot: Snapshot) -> Json:
+    """The program of a foreign agent, which runs elsewhere: its calls come in through the API."""
+    raise ProgramError("a foreign agent has no program here")
 
 
 class Wiring:
@@ -39,6 +51,31 @@ class Wiring:
         self._serving: list[EmbeddedEngine] = []
 
     @cached_property
+    def _servers(self) -> Servers:
+        return Servers(self._home, self._company, self._gate, self._secret)
+
+    async def meet(self) -> bool:
+        """Have the tools of new MCP servers listed in the folder, which has then to be read again; whether there were
+        any."""
+        with self.guarded(), self._veil.errors():
+            try:
+                return await self._servers.meet()
+            finally:
+                await self.close()
+
+    async def listed(self, server: str) -> Mapping[str, Json]:
+        """The tools that an MCP server lists now."""
+        with self.guarded(), self._veil.errors():
+            try:
+                return await self._servers.listed(server)
+            finally:
+                await self.close()
+
+    async def close(self) -> None:
+        """End the MCP servers that were started."""
+        await self._servers.close()
+
+    @cached_property
     def _gate(self) -> Gate | None:
         """What engines, tools and databases may reach; None: everything."""
         from kernos.drivers.network.gate import Gate
@@ -46,6 +83,10 @@ class Wiring:
         given = self._car.networks
         programs = [*_OWN, *((name,) for name in given.programs)]
         return Gate(given.allow, given.hosts, programs) if given.sovereign else None
+
+    def admits(self, host: str) -> bool:
+        """Whether bytes may go to an address."""
+        return self._gate is None or self._gate.admits(host)
 
     def guarded(self) -> AbstractContextManager[None]:
         """Puts all of this program behind the gate, if there is one."""
@@ -84,6 +125,15 @@ class Wiring:
         given = self._engines().items()
         return {name: self._veil.engine(self._engine(f"kernos.toml: engines.{name}", engine)) for name, engine in given}
 
+    def roles(self) -> dict[str, str]:
+        """The role of each engine that others stand in for."""
+        return {name: engine.role for name, engine in self._engines().items() if engine.role}
+
+    def shares(self) -> dict[str, Share]:
+        """What owners get of the engines."""
+        given = self._car.owners.items()
+        return {owner: Share(own.share, own.calls_at_once, own.tokens_at_once) for owner, own in given}
+
     def prices(self) -> dict[str, Price]:
         return {name: Price(**engine.price.model_dump()) for name, engine in self._engines().items()}
 
@@ -112,12 +162,16 @@ class Wiring:
             return embedded
         if engine.driver == "openai":
             from kernos.drivers.engine.client import OpenAIEngine
+            from kernos.drivers.engine.vectors import EmbeddingEngine
 
             if self._gate:
                 self._gate.check(where, engine.url)
             key = self._secret(f"{where}.key_env", engine.key_env) if engine.key_env else ""
             direct = self._gate is not None
-            return OpenAIEngine(engine.url, engine.model, key, engine.calls, engine.slots, direct=direct)
+            kind = EmbeddingEngine if engine.embeddings else OpenAIEngine
+            return kind(
+                engine.url, engine.model, key, engine.calls, engine.slots, direct=direct, hints=engine.hints
+            )  # fmt: skip
         from kernos.drivers.engine.scripted import played
 
         return played(f"{where}.script", self._home / engine.script)
@@ -145,7 +199,8 @@ class Wiring:
         return self._veil.hide(os.environ[variable])
 
     def tools(self) -> dict[str, Tool]:
-        return {name: self._veil.tool(self._tool(name, tool)) for name, tool in self._car.tools.items()}
+        own = {name: self._tool(name, tool) for name, tool in self._car.tools.items()}
+        return {name: self._veil.tool(tool) for name, tool in {**own, **self._servers.tools()}.items()}
 
     def _skills(self, slug: str) -> dict[str, Tool]:
         """The tools by which an employee reads its own skills, if it has any."""
@@ -210,7 +265,22 @@ class Wiring:
             calls["python"] = PythonCode(code, Monty(), functions)
         return calls
 
-    def station(self, slug: str, tools: Mapping[str, Tool]) -> Station:
+    def stations(self, tools: Mapping[str, Tool]) -> dict[str, Station]:
+        """The places of all employees in the kernel, and of a foreign agent if none of them is one."""
+        found = {slug: self._station(slug, tools) for slug in self._company.agents}
+        if not any(station.foreign for station in found.values()):
+            found.setdefault(AGENT, self._foreign(AGENT))
+        return found
+
+    def _foreign(self, slug: str) -> Station:
+        """The place of an agent behind the API that nothing was given to but engines."""
+        engines = list(self._engines())
+        return Station(
+            slug, "foreign", _elsewhere, engines[0], limits=Limits(), guard=self._car.redlines.guard, foreign=True,
+            engines=frozenset(engines),
+        )  # fmt: skip
+
+    def _station(self, slug: str, tools: Mapping[str, Tool]) -> Station:
         """An employee's place in the kernel."""
         given = self._company.employee(slug)
         skills = self._skills(slug)
@@ -223,7 +293,8 @@ class Wiring:
             slug, given.program or "employee", program, engine,
             {name: Grant(name, name in given.ask) for name in tools},
             tuple(Claim(claim.what, re.compile(claim.pattern)) for claim in given.claims),
-            self._limits(given), own, frozenset(given.spawns), self._car.redlines.guard,
+            self._limits(given), own, frozenset(given.spawns), self._car.redlines.guard, given.foreign,
+            frozenset(given.engines or (self._engines() if given.foreign else ())), given.service,
         )  # fmt: skip
 
     def _limits(self, given: sidecar.Employee) -> Limits:
@@ -236,6 +307,8 @@ class Wiring:
         from kernos.userland.lib import Process
 
         given = self._company.employee(slug)
+        if given.foreign:
+            return _elsewhere
         if given.program:
             from kernos.drivers.tool.loader import load
 

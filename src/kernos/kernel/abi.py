@@ -7,12 +7,13 @@ The library's stubs and `docs/reference/abi.md` are driven by `TABLE`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from kernos.kernel.errors import BadInput, EngineError, KernosError, LimitExceeded, ModelMissing
-from kernos.kernel.types import Deny, Generation, Json, Message
+from kernos.kernel.types import Deny, Embedded, Generation, Json, Message, ToolSpec
 
 EffectClass = Literal["none", "read", "declared", "person"]
 """none: the journal row is the effect. read: may be repeated. declared: as the tool says. person: somebody answers."""
@@ -24,6 +25,9 @@ class Generate:
 
     `tools` are the tools that the model is told of; those also in `withheld` it cannot choose this time.
     `speak` says whether it may reply in its own words; it always may when no tool can be offered.
+    `own` are tools of the program's own, which the kernel describes to the model and never calls; `shape` is a JSON
+    schema that the text of a reply has to have; `options` are further sampling options in OpenAI's names; `engine` is
+    another engine than the employee's usual one, that it may use too.
     """
 
     messages: tuple[Message, ...]
@@ -32,6 +36,10 @@ class Generate:
     speak: bool = True
     max_tokens: int = 256
     temperature: float = 0.0
+    own: tuple[ToolSpec, ...] = ()
+    shape: Mapping[str, Json] = field(default_factory=dict)
+    options: Mapping[str, Json] = field(default_factory=dict)
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,17 +146,28 @@ class Extract:
 
 
 @dataclass(frozen=True)
+class Embed:
+    """Have an engine make a vector of each text; `engine` is another than the employee's usual one, that it may use
+    too."""
+
+    texts: tuple[str, ...]
+    engine: str = ""
+
+
+@dataclass(frozen=True)
 class Invoked:
     """What a tool returned. A failure of the tool itself is a value too: `error` is written for the model.
 
     `say`, by language, is what the owner should hear: facts rendered from a record, not in the model's words.
-    `near` names the limits that this call brought close, with the share used.
+    `near` names the limits that this call brought close, with the share used. Of what is `untrusted` nothing is
+    attested.
     """
 
     value: Json = None
     error: str = ""
     say: Mapping[str, str] = field(default_factory=dict)
     near: Mapping[str, float] = field(default_factory=dict)
+    untrusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,9 +203,10 @@ class Recalled:
 
 Request = (
     Generate | Invoke | AskPerson | Send | Receive | Now | Random
-    | Spawn | Wait | Sleep | Remember | Recall | Checkpoint | Propose | Extract
+    | Spawn | Wait | Sleep | Remember | Recall | Checkpoint | Propose | Extract | Embed
 )  # fmt: skip
-Reply = Generation | Invoked | Proposed | Extracted | Ended | Recalled | Deny | str | float | None
+ModelCall = Generate | Extract | Embed
+Reply = Generation | Embedded | Invoked | Proposed | Extracted | Ended | Recalled | Deny | str | float | None
 
 
 @dataclass(frozen=True)
@@ -218,7 +238,28 @@ TABLE: tuple[Call, ...] = (
     Call(13, "checkpoint", Checkpoint, "-", "-", "none", (LimitExceeded,)),
     Call(14, "propose", Propose, "Proposed", "-", "person", (LimitExceeded,)),
     Call(15, "extract", Extract, "Extracted", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
+    Call(16, "embed", Embed, "Embedded | Deny", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
 )
+MODEL_CALLS = frozenset(call.name for call in TABLE if issubclass(call.request, ModelCall))
+
+
+def shown(value: Json) -> str:
+    """How what a call returned stands in the messages of an agent behind the API."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def refused(reason: str) -> str:
+    """How a refusal stands there."""
+    return f"refused: {reason}"
+
+
+def waits(pid: str, seq: int, who: str) -> str:
+    """How a call stands there that has to wait for somebody."""
+    return (
+        f"waiting for approval: process {pid} row {seq} waits for {who}. "
+        "It has not been done yet. Ask again with the same arguments, or see kernos approve."
+    )
+
 
 _SCALARS: dict[str, type | tuple[type, ...]] = {"str": str, "bool": bool, "int": int, "float": (int, float)}
 

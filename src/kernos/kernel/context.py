@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kernos.kernel.errors import BadInput
-from kernos.kernel.types import Message, digest
-
-EMPTY = "0" * 64
+from kernos.kernel.types import EMPTY as EMPTY
+from kernos.kernel.types import Message, digest, link
 
 
 def chain(messages: Sequence[Message], known: set[str]) -> tuple[str, dict[str, bytes]]:
@@ -20,13 +19,13 @@ def chain(messages: Sequence[Message], known: set[str]) -> tuple[str, dict[str, 
     for message in messages:
         if not isinstance(message, Message):
             raise BadInput("generate: messages", type(message).__name__, "kernos.Message")
-        link = bytes.fromhex(head) + bytes.fromhex(message.digest)
-        head = digest(link)
+        longer = link(head, message)
+        head = digest(longer)
         if head not in known:
-            fresh |= {message.digest: message.content, head: link}
+            fresh |= {message.digest: message.content, head: longer}
     return head, fresh
 
 
-def parts(link: bytes) -> tuple[str, str]:
+def parts(longer: bytes) -> tuple[str, str]:
     """The two hashes in a link: the context before, and the message."""
-    return link[:32].hex(), link[32:].hex()
+    return longer[:32].hex(), longer[32:].hex()

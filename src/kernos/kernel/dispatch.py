@@ -15,36 +15,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from itertools import islice
 from weakref import WeakValueDictionary
 
 from kernos.kernel import check, recovery, retention, transfer
-from kernos.kernel.abi import Extract, Generate, Invoke, Reply, Request, call_of
+from kernos.kernel.abi import AskPerson, Checkpoint, ModelCall, Receive, Reply, Request
+from kernos.kernel.abi import check as check_request
 from kernos.kernel.desk import Desk
-from kernos.kernel.effects import Effects, after_crash
-from kernos.kernel.errors import BadInput, EngineError, KernosError, LimitExceeded, ReplayDiverged, StoreError
+from kernos.kernel.effects import Effects
+from kernos.kernel.errors import BadInput, EngineError, LimitExceeded
 from kernos.kernel.grants import Station
-from kernos.kernel.journal import Entry, Journal
-from kernos.kernel.limits import LIVE_PROCESSES, Price
-from kernos.kernel.mailbox import entry_of, genuine, late_entry, message_entry, note
+from kernos.kernel.journal import Entry, Journal, expand
+from kernos.kernel.limits import LEARNT_PROCESSES, LEARNT_ROWS, LIVE_PROCESSES, Price
+from kernos.kernel.mailbox import genuine, late_entry, message_entry
 from kernos.kernel.monitor import Monitor
-from kernos.kernel.ports import Clock, Commit, Due, Engine, Head, Policy, Store, Tool, Witness
-from kernos.kernel.process import Aside, Process, Watcher
+from kernos.kernel.ports import Clock, Commit, Due, Engine, Head, Pending, Policy, Store, Tool, View, Witness
 from kernos.kernel.process import Due as DueReply
+from kernos.kernel.process import PastCall, Process, Watcher
 from kernos.kernel.scheduler import Scheduler
+from kernos.kernel.scheduler.history import tasks_of
+from kernos.kernel.scheduler.waiting import Share
 from kernos.kernel.services import Services, Waiting, birth_of, spawn_entry
-from kernos.kernel.trap import Anew, Outcome, Stopped, Trap
-from kernos.kernel.types import Event, Json, Note, NoteKind, Status
-
-_NOT_THE_PROGRAMS = (EngineError, StoreError, ReplayDiverged)
-"""Errors that are not the program's to handle: its call stays open until somebody mends the cause."""
-
-_LONG = (Generate, Extract, Invoke)
-"""Calls during which notes may come."""
-
-_WHATEVER = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
+from kernos.kernel.trap import Trap
+from kernos.kernel.turns import Turns, ended
+from kernos.kernel.types import REPLY, Event, Generation, Json, NoteKind, Status
 
 
 def _nobody(pid: str) -> None:
@@ -58,6 +55,8 @@ class Kernel(Desk):
         key: the key of the journal's hash chains.
         policy: the rules by which the monitor decides.
         identities: of each owner the names, addresses and accounts that are his own.
+        shares: of owners that are not like the others what they get of the engines.
+        roles: the role of each engine that others stand in for.
         hint: told of a process that should have a turn.
         skew: by how many seconds the clocks of workers that share the journal may differ; None: this kernel is alone.
         release: called when the kernel is closed.
@@ -76,9 +75,11 @@ class Kernel(Desk):
         witness: Witness | None = None,
         hint: Callable[[str], None] = _nobody,
         skew: float | None = None,
-        release: Callable[[], None] = lambda: None,
+        release: Callable[[], Awaitable[None]] | None = None,
         policy: Policy,
         identities: Mapping[str, Collection[str]] | None = None,
+        shares: Mapping[str, Share] | None = None,
+        roles: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(Journal(store, key), clock)
         stations = {slug: station.with_tools(tools) for slug, station in stations.items()}
@@ -88,31 +89,48 @@ class Kernel(Desk):
         self._witness = witness
         self._hint = hint
         self._release = release
-        effects = Effects(Monitor(policy), Scheduler(engines, clock), prices or {})
+        self._scheduler = Scheduler(engines, clock, shares, roles)
+        effects = Effects(Monitor(policy), self._scheduler, prices or {})
         self._trap = Trap(effects, Services(self._journal, clock, stations), clock, hint, skew)
+        self._calls = Turns(self._trap, self._journal, clock, hint)
         self._live: OrderedDict[str, Process] = OrderedDict()
         self._due: dict[str, tuple[int, DueReply]] = {}
         self._watchers: dict[str, list[Watcher]] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._unsigned: set[str] = set()
+        self._unsigned: dict[str, Status | None] = {}
         self._compared = False
+        self._begun: set[asyncio.Future[Reply | Pending]] = set()
 
-    async def spawn(self, employee: str, owner: str, text: str = "") -> str:
-        """A new process of an employee, with a first message if there is one. Raises BadInput for no such employee."""
+    @property
+    def stations(self) -> Mapping[str, Station]:
+        """Who works here, by name."""
+        return self._stations
+
+    async def spawn(self, employee: str, owner: str, text: str = "", speaks: bool = False) -> str:
+        """A new process of an employee, with a first message if there is one; `speaks`: see `ports.Caller`. Raises
+        BadInput for no such employee."""
         station = self._stations.get(employee)
         if station is None:
             raise BadInput("employee", repr(employee), " or ".join(sorted(self._stations)) or "an employee")
         pid = self._clock.name()
-        entries = [spawn_entry(station, owner, station.limits), *([message_entry(owner, owner, text)] if text else [])]
+        born = spawn_entry(station, owner, station.limits, {"speaks": True} if speaks else None)
+        entries = [born, *([message_entry(owner, owner, text)] if text else [])]
         birth = birth_of(pid, entries, self._clock.now(), self._journal.key)
         await self._journal.commit(Commit(birth.records, birth.contents, [birth.status]))
-        self._unsigned.add(pid)
-        self._hint(pid)
+        self._unsigned[pid] = birth.status
+        if station.foreign:  # nothing is due before its agent calls, and until somebody claims it, it is in our hands
+            self._live[pid] = recovery.newborn(
+                birth, station, self._journal, self._clock, self._teller(pid), self._identities
+            )  # fmt: skip
+        else:
+            self._hint(pid)
         return pid
 
     async def _post(self, pids: Sequence[str], kind: NoteKind, body: Json) -> None:
         await super()._post(pids, kind, body)
         for pid in pids:
+            if (live := self._live.get(pid)) and live.state.foreign:  # its agent's next call comes by no dispatcher
+                live.news.set()
             self._hint(pid)
 
     async def fork(self, pid: str, at: int) -> str:
@@ -132,7 +150,7 @@ class Kernel(Desk):
         entry = Entry("fork", {"of": pid, "at": at})
         birth = birth_of(name, [entry], self._clock.now(), self._journal.key, past)
         await self._journal.commit(Commit(birth.records, birth.contents, [birth.status]))
-        self._unsigned.add(name)
+        self._unsigned[name] = birth.status
         self._hint(name)
         return name
 
@@ -144,6 +162,99 @@ class Kernel(Desk):
         """Journal a process's notes without running it."""
         return await self._have_turn(pid, run=False)
 
+    async def call(self, pid: str, request: Request, draft: Callable[[str], None] | None = None) -> Reply | Pending:
+        """One system call of a process whose program runs elsewhere; see `ports.Kernel`."""
+        check_request(request)
+        if isinstance(request, Checkpoint):
+            raise BadInput("system call", "checkpoint", "one that needs no program of ours")
+        turn = self._turns.setdefault(pid, asyncio.Lock())
+        await turn.acquire()
+        if isinstance(request, ModelCall):
+            try:
+                return await self._serve(pid, request, draft)
+            finally:
+                turn.release()
+        serving = asyncio.ensure_future(self._serve(pid, request, draft))
+        self._begun.add(serving)
+        serving.add_done_callback(partial(self._served, turn))
+        return await asyncio.shield(serving)
+
+    def _served(self, turn: asyncio.Lock, serving: asyncio.Future[Reply | Pending]) -> None:
+        """A call is over, whether or not its caller is still there."""
+        turn.release()
+        self._begun.discard(serving)
+        if not serving.cancelled():
+            serving.exception()
+
+    async def _serve(self, pid: str, request: Request, draft: Callable[[str], None] | None) -> Reply | Pending:
+        process: Process | None = None
+        try:
+            process = await self._present(pid)
+            with self._drafted(pid, draft):
+                reply = await self._calls.serve(process, request)
+        except BaseException as error:
+            lost = process is None or process.open is not None
+            if isinstance(error, BadInput | LimitExceeded) or (isinstance(error, EngineError) and not lost):
+                self._retire(process) if process else None
+            else:
+                self._forget(pid)
+            raise
+        self._retire(process)
+        if isinstance(reply, Generation) and reply.action.name == REPLY:
+            self._scheduler.ended(pid, gone=False)
+        if not isinstance(reply, Waiting):
+            return reply
+        seq = process.open.intent.seq if process.open else process.state.asking
+        assert seq is not None
+        return Pending(pid, seq, await self.question(pid))
+
+    async def _present(self, pid: str) -> Process:
+        """The process of a foreign agent; claimed if it is not live here."""
+        process = self._live.get(pid)
+        if process is None:
+            status = await self._journal.status(pid)
+            if status.employee in self._stations and not self._stations[status.employee].foreign:
+                raise _not_foreign(pid)
+            if status.phase == "exited":
+                raise BadInput(f"process {pid}", f"an exited process ({status.why})", "one that still runs or waits")
+            process = await self._claimed(pid)
+            process.news.set()
+        if not process.state.foreign:
+            raise _not_foreign(pid)
+        if process.news.come:
+            await self._calls.take(process)
+        self._live.move_to_end(pid)
+        self._unsigned[pid] = None
+        return process
+
+    @contextmanager
+    def _drafted(self, pid: str, draft: Callable[[str], None] | None) -> Iterator[None]:
+        """Pass the pieces of a reply on."""
+        if draft is None:
+            yield
+            return
+
+        def pass_on(event: Event) -> None:
+            if event.kind == "draft":
+                draft(event.text)
+
+        with self._watched(pid, pass_on):
+            yield
+
+    async def outcome(self, pid: str, seq: int) -> Reply | Pending:
+        """What a call that waited has come to, by its row. Raises what the call would have raised."""
+        records, contents = await self._journal.read(pid, whole=False)
+        if records[0].seq > seq:
+            records, contents = await self._journal.read(pid)
+        rows = [expand(record, contents) for record in records if record.seq >= seq]
+        if not rows or rows[0].seq != seq or rows[0].kind not in ("intent", "limit"):
+            raise BadInput(f"process {pid}: row", str(seq), "the row of a call that waited")
+        if reply := next((row for row in rows if row.kind == "outcome" or row.body.get("hard")), None):
+            return recovery.settled(PastCall(rows[0], outcome=reply))
+        if rows[-1].kind == "exit":
+            raise BadInput(f"process {pid}", f"an exited process ({rows[-1].body['how']})", "one that still waits")
+        return Pending(pid, seq, await self.question(pid))
+
     async def due(self, root: str = "") -> Due:
         """Who should have a turn now; of one tree only, if a root is given."""
         return await self._journal.store.due(self._clock.now(), root)
@@ -154,7 +265,8 @@ class Kernel(Desk):
             process.news.set()
 
     async def replay(self, pid: str) -> int:
-        """Run the program against its journal, touching nothing: how many calls are the same."""
+        """Run the program against its journal, touching nothing: how many calls are the same; of a foreign agent, whose
+        program is not here, how many there are."""
         return await recovery.replay(pid, self._stations, self._journal, self._clock)
 
     async def check(self, pid: str) -> list[str]:
@@ -162,18 +274,33 @@ class Kernel(Desk):
         process = self._live.get(pid)
         return await check.drift(process, self._journal) if process else []
 
+    async def learn(self) -> None:
+        """Take from the journals of the latest processes how much service tasks of each kind need."""
+        latest = sorted(await self._journal.store.statuses(), key=lambda status: status.at)[-LEARNT_PROCESSES:]
+        for status in latest:
+            rows = await self._journal.store.records(status.pid, status.seq - LEARNT_ROWS)
+            for kind, calls in tasks_of(status.employee, rows):
+                self._scheduler.history.learn(kind, calls)
+
+    def view(self) -> View:
+        """What the engines and the scheduler are doing."""
+        return self._scheduler.view()
+
     async def anchor(self) -> None:
         """Have the heads of all journals that changed signed by the witness, if there is one (I7)."""
         if self._witness and not self._compared:  # what a kernel wrote that was killed before it could have it signed
             signed = {head.pid: head.seq for head in await self._witness.heads()}
             statuses = await self._journal.store.statuses()
-            self._unsigned |= {status.pid for status in statuses if signed.get(status.pid) != status.seq}
+            for status in statuses:
+                if signed.get(status.pid) != status.seq:
+                    self._unsigned.setdefault(status.pid, status)
             self._compared = True
         await self._sign()
 
     async def _sign(self) -> None:
-        unsigned, self._unsigned = self._unsigned, set()
-        found = [await self._journal.store.status(pid) for pid in sorted(unsigned)] if self._witness else []
+        unsigned, self._unsigned = self._unsigned, {}
+        ordered = sorted(unsigned.items()) if self._witness else []
+        found = [status or await self._journal.store.status(pid) for pid, status in ordered]
         heads = [Head(status.pid, status.seq, status.hash) for status in found if status]
         if self._witness and heads:
             await self._witness.sign(heads, self._clock.now())
@@ -185,24 +312,31 @@ class Kernel(Desk):
     async def adopt(self, lines: Sequence[str]) -> str:
         """Take in a process that a ledger exported, here or elsewhere."""
         pid = await transfer.adopt(self._journal, lines)
-        self._unsigned.add(pid)
+        self._unsigned[pid] = None
         return pid
 
     @asynccontextmanager
     async def events(self, pid: str) -> AsyncIterator[asyncio.Queue[Event]]:
         """Watch a process: a queue of what it journals and drafts here from now on."""
         queue: asyncio.Queue[Event] = asyncio.Queue()
-        watchers = self._watchers.setdefault(pid, [])
-        watchers.append(queue.put_nowait)
-        try:
+        with self._watched(pid, queue.put_nowait):
             yield queue
+
+    @contextmanager
+    def _watched(self, pid: str, watcher: Watcher) -> Iterator[None]:
+        watchers = self._watchers.setdefault(pid, [])
+        watchers.append(watcher)
+        try:
+            yield
         finally:
-            watchers.remove(queue.put_nowait)
+            watchers.remove(watcher)
             if not watchers:
                 self._watchers.pop(pid, None)
 
     async def close(self) -> None:
         """Sign what changed; let go of engines and the store. Processes stay where their journals have them."""
+        for serving in list(self._begun):
+            await ended(serving)
         try:
             await self._sign()
         finally:
@@ -211,18 +345,25 @@ class Kernel(Desk):
             for engine in self._engines.values():
                 await engine.close()
             await super().close()
-            self._release()
+            if self._release is not None:
+                await self._release()
 
     async def _have_turn(self, pid: str, run: bool) -> Status:
         turn = self._turns.setdefault(pid, asyncio.Lock())
+        live = self._live.get(pid)
+        if live is not None and live.state.foreign and turn.locked():  # its agent has the turn: it is making a call
+            live.news.set()
+            return live.status
         async with turn:
             try:
                 if pid not in self._live and (status := await self._journal.status(pid)).phase == "exited":
                     return await self._too_late(status)
                 process = await self._claimed(pid)
-                await self._take(process)
-                if run:
-                    await self._run(process)
+                await self._calls.take(process)
+                if run and process.state.foreign:
+                    await self._calls.go_on(process)
+                elif run:
+                    await self._calls.run(process)
             except BaseException:
                 self._forget(pid)
                 raise
@@ -241,7 +382,7 @@ class Kernel(Desk):
     async def _claimed(self, pid: str) -> Process:
         """The process, which nobody but this kernel can now write; from its journal, if others wrote it meanwhile."""
         epoch = await self._journal.store.claim(pid)
-        self._unsigned.add(pid)
+        self._unsigned[pid] = None
         live = self._live.get(pid)
         if live is None or live.epoch != epoch - 1:
             self._forget(pid)
@@ -267,11 +408,16 @@ class Kernel(Desk):
                 self._due[pid] = (process.epoch, process.due)
 
     def _retire(self, process: Process) -> None:
-        """After a turn: what has exited is forgotten, and of what waits only the latest stay in memory."""
+        """After a turn: what has exited is forgotten, and of what waits only the latest stay in memory. A task is over
+        when a person has the word."""
+        self._unsigned[process.pid] = process.status
         if process.state.phase == "exited":
             self._forget(process.pid)
-        idle = [pid for pid in self._live if pid not in self._turns] if len(self._live) > LIVE_PROCESSES else []
-        for pid in idle[: len(self._live) - LIVE_PROCESSES]:
+            self._scheduler.ended(process.pid, gone=True)
+        elif isinstance(process.request, Receive | AskPerson):
+            self._scheduler.ended(process.pid, gone=False)
+        idle = (pid for pid in self._live if pid not in self._turns)
+        for pid in list(islice(idle, max(0, len(self._live) - LIVE_PROCESSES))):
             self._forget(pid)
 
     def _teller(self, pid: str) -> Watcher:
@@ -281,145 +427,6 @@ class Kernel(Desk):
 
         return tell
 
-    async def _take(self, process: Process, halts: bool = False) -> bool:
-        """Make rows of a process's notes, in their order; with `halts` only of those that halt it. Whether one did."""
-        process.news.clear()
-        halted = False
-        for taken in await self._journal.store.notes(process.pid):
-            if halts and not taken.body.get("halt"):
-                continue
-            known = genuine(taken, self._journal.key)
-            halted = halted or (known and bool(taken.body.get("halt")))
-            entry = entry_of(process, taken) if known else None
-            if entry is None:
-                await self._journal.commit(Commit([], {}, [], {process.pid: process.epoch}, taken=[taken.id]))
-                continue
-            if entry.kind == "signal" and entry.body["signal"] == "kill":
-                error = {"error": f"killed by {entry.body['by']}"}
-                await self._exit(process, "killed", error, [entry], [taken.id])
-                return False  # without giving way: a call that is at its end may still have a row to write
-            below = self._below(process, taken.id, entry.body) if entry.body.get("halt") else []
-            [row] = await process.write(entry, aside=Aside(below, [taken.id]))
-            recovery.attach(process, row)
-            for posted in below:
-                self._hint(posted.pid)
-        return halted
 
-    def _below(self, process: Process, name: str, body: Mapping[str, Json]) -> list[Note]:
-        """A signal passed on to the living children of a process: a note for each."""
-        living = [child for child, ended in process.state.children.items() if not ended]
-        now, key = self._clock.now(), self._journal.key
-        return [note(key, f"{name}:{child}", child, "signal", body, now) for child in living]
-
-    async def _run(self, process: Process) -> None:
-        """Call after call, until the process waits, is paused, or exits."""
-        while process.state.phase != "exited" and not process.state.paused:
-            if process.request is None:
-                await self._step(process, None)
-                continue
-            try:
-                outcome = await self._call(process, process.request)
-            except _NOT_THE_PROGRAMS:
-                raise
-            except KernosError as error:
-                await self._fault(process, error)
-                continue
-            if isinstance(outcome, Waiting):
-                return
-            if isinstance(outcome, Stopped):
-                await self._exit(process, "killed", {"error": outcome.why})
-            elif not isinstance(outcome, Anew):
-                await self._step(process, outcome)
-            if process.news.is_set():
-                await self._take(process)
-
-    async def _call(self, process: Process, request: Request) -> Outcome:
-        """One system call, which a signal may break off if it takes long."""
-        if not isinstance(request, _LONG) or (process.past and process.past[0].outcome is not None):
-            return await self._trap.call(process, request)
-        call = asyncio.ensure_future(self._trap.call(process, request))
-        try:
-            await self._over(call, process, request)
-            return await call if call.done() else Waiting()
-        finally:
-            await _ended(call)
-
-    async def _over(self, call: asyncio.Future[Outcome], process: Process, request: Request) -> None:
-        """Wait until a call is over, or has to be broken off. Notes that come during a model's are taken at once, for a
-        kill need not wait for its end; during a tool's only those that halt the process: what it did has to be
-        known."""
-        tool, waiting = isinstance(request, Invoke), False
-        news: asyncio.Future[Any] = asyncio.ensure_future(process.news.wait())
-        try:
-            while not call.done():
-                await asyncio.wait((call, news), return_when=asyncio.FIRST_COMPLETED)
-                if call.done():
-                    return
-                waiting = tool
-                halted = await self._take(process, halts=tool)
-                if process.state.phase == "exited":
-                    return
-                await process.quiet()
-                if halted and self._may_break(process, request):
-                    return
-                news = asyncio.ensure_future(process.news.wait())
-        finally:
-            await _ended(news)
-            if waiting:
-                process.news.set()
-
-    def _may_break(self, process: Process, request: Request) -> bool:
-        """Whether a call may be broken off and made again later."""
-        tool = self._trap.effects.tool(process, request.tool) if isinstance(request, Invoke) else None
-        return after_crash(call_of(request), tool.spec if tool else None) == "again"
-
-    async def _fault(self, process: Process, error: KernosError) -> None:
-        """Raise an error in the program; a limit only once, so that it may end tidily but not go on."""
-        if isinstance(error, LimitExceeded) and process.warned:
-            await self._exit(process, "limit", {"error": str(error)})
-            return
-        process.warned = process.warned or isinstance(error, LimitExceeded)
-        await self._step(process, error)
-
-    async def _step(self, process: Process, reply: Reply | KernosError) -> None:
-        """Give the program its reply; when it ends, in whatever way, the process exits."""
-        contents: dict[str, Json]
-        try:
-            if process.step(reply):
-                return
-            how, contents = "done", {"result": process.result}
-        except ReplayDiverged:
-            raise
-        except LimitExceeded as error:
-            how, contents = "limit", {"error": str(error)}
-        except _WHATEVER as error:  # a program is foreign code: what it raises ends it, never the kernel
-            how, contents = "failed", {"error": f"{type(error).__name__}: {error}"}
-        process.request = None
-        if process.state.phase != "exited":
-            await self._exit(process, how, contents)
-
-    async def _exit(
-        self, process: Process, how: str, contents: Mapping[str, Json], cause: Sequence[Entry] = (),
-        taken: Sequence[str] = (),
-    ) -> None:  # fmt: skip
-        """The last row, in one transaction with its cause. The parent is told; who is killed takes its children with
-        it."""
-        state, now, key = process.state, self._clock.now(), self._journal.key
-        notes = []
-        if state.parent and await self._journal.store.status(state.parent):
-            body = {"child": process.pid, "how": how, **contents, **process.strange, **process.receipts.passed()}
-            notes.append(note(key, f"{process.pid}:exit", state.parent, "child", body, now))
-        if how == "killed":
-            notes += self._below(process, f"{process.pid}:kill", {"signal": "kill", "by": process.pid})
-        await process.write(*cause, Entry("exit", {"how": how}, contents), aside=Aside(notes, taken))
-        process.close()
-        for posted in notes:
-            self._hint(posted.pid)
-
-
-async def _ended(task: asyncio.Future[Any]) -> None:
-    """Cancel a task that is not over, and wait for its end."""
-    if not task.done():
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+def _not_foreign(pid: str) -> BadInput:
+    return BadInput(f"process {pid}", "a process with a program of its own", "that of a foreign agent")

@@ -8,9 +8,11 @@
     ├── ProgramError        K230  owner     a program broke the rules of a program, or raised
     ├── EngineError         K300  operator  a model server failed
     │   ├── EngineDied      K301  nobody    it went away during a call; the call may be retried
-    │   └── ModelMissing    K302  operator  the model file is not on this machine
+    │   ├── ModelMissing    K302  operator  the model file is not on this machine
+    │   └── EngineBusy      K303  nobody    it takes no call now (429, 503); the call may be retried later
     ├── ToolError           K400  model     a tool ran and failed; the model is told
     │   └── Uncertain           K401  operator  it cannot be told whether a tool's effect happened (I3)
+    ├── Forbidden           K450  operator  who asks may not: no key, a revoked one, or not with this role
     ├── StoreError          K500  operator  the journal could not be read or written
     │   ├── JournalBroken   K501  nobody    the hash chain does not hold (I7)
     │   ├── FolderBusy      K502  operator  another kernos is at work on this folder
@@ -107,6 +109,17 @@ class ModelMissing(EngineError):
     code = "K302"
 
 
+class EngineBusy(EngineError):
+    """The model server takes no call now. `after` is in how many seconds it wants to be asked again, if it said so."""
+
+    code = "K303"
+    mender: ClassVar[Mender] = "nobody"
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
 class ToolError(KernosError):
     """A tool ran and failed; its message goes to the model."""
 
@@ -120,6 +133,17 @@ class Uncertain(ToolError):
 
     code = "K401"
     mender: ClassVar[Mender] = "operator"
+
+
+class Forbidden(KernosError):
+    """Who asks may not do this. `known` says whether the key is one; it never says whether the thing exists."""
+
+    code = "K450"
+    mender: ClassVar[Mender] = "operator"
+
+    def __init__(self, message: str, known: bool = True) -> None:
+        super().__init__(message)
+        self.known = known
 
 
 class StoreError(KernosError):

@@ -6,23 +6,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
-from kernos.kernel.abi import Ended, Extracted, Invoked, Proposed, Recalled, Reply, Request, call_of
+from kernos.kernel.abi import (
+    TABLE,
+    Ended,
+    Extracted,
+    Invoke,
+    Invoked,
+    Propose,
+    Proposed,
+    Recalled,
+    Reply,
+    Request,
+    call_of,
+)
 from kernos.kernel.context import chain
-from kernos.kernel.types import Deny, Generation, Json, Message, Record, canonical
+from kernos.kernel.errors import BadInput, EngineError
+from kernos.kernel.types import Deny, Embedded, Generation, Json, Message, Record, canonical
 
 _COSTS = ("prompt", "cached", "completion", "seconds", "queued", "attempts", "money")
 _DECIDED = (
     "verdict", "until", "sources", "fold", "unread", "ended", "space", "anyone", "card", "label", "marks", "receipts",
-    "flags",
+    "flags", "heard", "strange", "unmade", "kind",
 )  # fmt: skip
 """What the kernel adds to the row of a request: no part of what the program asked for."""
 _LARGE = {
-    "schema": "schema", "arguments": "arguments", "question": "text", "text": "text", "value": "value", "state":
-    "state",
+    "schema": "schema", "arguments": "arguments", "question": "text", "text": "text", "value": "value",
+    "state": "state", "texts": "texts",
 }  # fmt: skip
 """Fields of requests that are kept apart, as contents of these names."""
+_ADDED = ("own", "shape", "options")
+"""Fields that rows have only where they say something."""
 DETAIL_CHARS = 160
 
 
@@ -45,11 +60,25 @@ def of_request(request: Request, known: set[str]) -> Form:
             body["context"], chained = chain(value, known)
         elif name == "calls":
             contents["calls"] = [[call.tool, dict(call.arguments)] for call in value]
+        elif name == "own" and value:
+            contents["own"] = [[tool.name, tool.description, dict(tool.schema)] for tool in value]
+        elif name in ("shape", "options") and value:
+            contents[name] = dict(value)
         elif name in _LARGE:
-            contents[_LARGE[name]] = dict(value) if isinstance(value, Mapping) else value
-        elif value != "":
+            contents[_LARGE[name]] = dict(value) if isinstance(value, Mapping) else _plain(value)
+        elif value != "" and name not in _ADDED:
             body[name] = _plain(value)
     return Form(body, contents, chained)
+
+
+def request_of(body: Mapping[str, Json]) -> Request:
+    """The request whose form a row holds, from its expanded body; of all calls but those of a model, which nobody makes
+    again from a row."""
+    [kind] = [call.request for call in TABLE if call.name == body["call"]]
+    if kind is Propose:
+        return Propose(tuple(Invoke(tool, arguments) for tool, arguments in body["calls"]))
+    names = {part.name: _LARGE.get(part.name, part.name) for part in fields(kind)}
+    return kind(**{name: body[stored] for name, stored in names.items() if stored in body})
 
 
 def same(form: Form, recorded: Record) -> bool:
@@ -65,7 +94,7 @@ def brief(body: Mapping[str, Json]) -> str:
     return f"{body['call']} {canonical(details).decode()[:DETAIL_CHARS]}" if details else str(body["call"])
 
 
-def cost(generation: Generation) -> Json:
+def cost(generation: Generation | Embedded) -> Json:
     """What a model's answer cost."""
     return {name: round(value, 9) for name in _COSTS if (value := getattr(generation, name))}
 
@@ -76,8 +105,11 @@ def of_reply(reply: Reply) -> Form:
         case Generation():
             message = Message("assistant", action=reply.action)
             return Form({"is": "generated", "cost": cost(reply)}, {"action": message.to_json()["action"]})
+        case Embedded():
+            return Form({"is": "embedded", "cost": cost(reply)}, {"vectors": [list(one) for one in reply.vectors]})
         case Invoked():
             contents = {"value": reply.value} | ({"say": dict(reply.say)} if reply.say else {})
+            contents |= {"untrusted": True} if reply.untrusted else {}
             return Form({"is": "failed", "error": reply.error} if reply.error else {"is": "returned"}, contents)
         case Ended():
             failed = {"error": reply.error} if reply.error else {}
@@ -101,27 +133,41 @@ def _plain(value: Json) -> Json:
 
 
 def to_reply(body: Mapping[str, Json]) -> Reply:
-    """The reply that an outcome row holds, from its expanded body."""
-    near = body.get("near", {})
+    """The reply that an outcome row holds, from its expanded body. Raises EngineError for a model's that was lost,
+    BadInput for what no engine could do."""
     match body["is"]:
-        case "generated":
-            message = Message.from_json({"role": "assistant", "action": body["action"]})
-            assert message.action is not None
-            return Generation(message.action, **body["cost"], near=near)
+        case "generated" | "embedded" | "extracted":
+            return _answer(body)
         case "returned" | "failed":
-            return Invoked(body["value"], body.get("error", ""), body.get("say", {}), near)
+            doubted = body.get("untrusted", False)
+            return Invoked(body["value"], body.get("error", ""), body.get("say", {}), body.get("near", {}), doubted)
         case "ended":
             return Ended(body["how"], body["result"], body.get("error", ""))
         case "proposed":
             return Proposed(tuple(body["may"]))
-        case "extracted":
-            return Extracted(body["value"])
         case "recalled":
             return Recalled(body["value"], body["found"])
         case "denied":
             return Deny(body["rule"], body["reason"], tuple(body.get("missing", ())))
         case "text":
             return str(body["text"])
+        case "wrong":
+            raise BadInput(body["where"], body["found"], body["right"])
+        case "lost":
+            raise EngineError(body["error"])
         case _:
             value: float | None = body["value"]
             return value
+
+
+def _answer(body: Mapping[str, Json]) -> Generation | Embedded | Extracted:
+    """What a model answered."""
+    match body["is"]:
+        case "generated":
+            message = Message.from_json({"role": "assistant", "action": body["action"]})
+            assert message.action is not None
+            return Generation(message.action, **body["cost"], near=body.get("near", {}))
+        case "embedded":
+            return Embedded(tuple(map(tuple, body["vectors"])), **body["cost"])
+        case _:
+            return Extracted(body["value"])

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 from kernos.kernel.limits import Limits
 from kernos.kernel.ports import Program, Tool
@@ -48,6 +49,12 @@ class Station:
     """The employees of whom it may start processes."""
     guard: str = ""
     """The engine that looks at what it says and does, for the red lines; empty: none."""
+    foreign: bool = False
+    """Whether its program runs elsewhere, behind the API; then `program` is never called."""
+    engines: frozenset[str] = frozenset()
+    """The engines that it may name in a call, beside its usual one."""
+    service: Literal["interactive", "batch"] = "interactive"
+    """The class that it is declared to be: a person waits for the one, nobody for the other."""
 
     def with_tools(self, shared: Mapping[str, Tool]) -> Station:
         """The same with the tools that all employees share."""

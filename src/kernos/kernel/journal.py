@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from kernos.kernel.errors import JournalBroken, NotFound
@@ -38,8 +38,13 @@ class Entry:
 
 def row_hash(record: Record, key: bytes) -> str:
     """HMAC-SHA256 over everything in a row but its own hash."""
-    row = canonical([record.pid, record.seq, record.kind, record.body, record.at, record.previous])
-    return hmac.digest(key, row, "sha256").hex()
+    return _hash(record.pid, record.seq, record.kind, record.body, record.at, record.previous, key)
+
+
+def _hash(
+    pid: str, seq: int, kind: RecordKind, body: Mapping[str, Json], at: float, previous: str, key: bytes
+) -> str:  # fmt: skip
+    return hmac.digest(key, canonical([pid, seq, kind, body, at, previous]), "sha256").hex()
 
 
 def seal(pid: str, seq: int, previous: str, at: float, entry: Entry, key: bytes) -> tuple[Record, dict[str, bytes]]:
@@ -49,9 +54,9 @@ def seal(pid: str, seq: int, previous: str, at: float, entry: Entry, key: bytes)
     if contents:
         body["contents"] = {name: digest(content) for name, content in contents.items()}
     moment = float(at) + 0.0  # a database returns 5 as 5.0 and -0.0 as 0.0, and the hash must not change
-    draft = Record(pid, seq, entry.kind, body, moment, previous, "")
-    stored = {digest(content): content for content in contents.values()} | dict(entry.chained)
-    return replace(draft, hash=row_hash(draft, key)), stored
+    own = _hash(pid, seq, entry.kind, body, moment, previous, key)
+    stored = {body["contents"][name]: content for name, content in contents.items()} | dict(entry.chained)
+    return Record(pid, seq, entry.kind, body, moment, previous, own), stored
 
 
 def refers(record: Record) -> dict[str, str]:
@@ -63,7 +68,7 @@ def expand(record: Record, contents: Mapping[str, bytes]) -> Record:
     """The row with its contents in its body, for people; its hash is of the row as stored."""
     body = {name: value for name, value in record.body.items() if name != "contents"}
     body |= {name: json.loads(contents[key]) for name, key in refers(record).items() if key in contents}
-    return replace(record, body=body)
+    return Record(record.pid, record.seq, record.kind, body, record.at, record.previous, record.hash)
 
 
 def broken(

@@ -21,7 +21,7 @@ from kernos.kernel.limits import EVIDENCE_CHARS
 from kernos.kernel.numerals import Number, numbers
 from kernos.kernel.origins import Origins
 from kernos.kernel.texts import bounded, normalise
-from kernos.kernel.types import Item, Json, Label, Parameter, Source, ToolSpec
+from kernos.kernel.types import Action, Item, Json, Label, Parameter, Source, ToolSpec
 
 _NEGATION = re.compile(
     r"(?:不是|并非|不要|不想要|别给我|没有|\bnot(?: a| an| really| for)?|n't(?: have| want)?|\bno|\bwithout) ?$"
@@ -98,8 +98,11 @@ class Sources:
         self._texts.append(text)
         self.origins.heard(text)
 
-    def met(self) -> None:
-        """Something came in that anyone may have written, and that is no tool's result."""
+    def met(self, text: str = "", place: str = "", call: Action | None = None) -> None:
+        """Something came in that anyone may have written, and that is no result of a tool that is known here: its text,
+        and the call that it is said to come from, as far as there are any."""
+        if text:
+            self.origins.met(text, place, call)
         self.origins.reading.clean = False
 
     def stands(self, approved: Json) -> None:

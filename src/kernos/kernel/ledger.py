@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernos.kernel import check, desk, transfer
+from kernos.kernel import check, desk, recovery, transfer
 from kernos.kernel.errors import NotFound
 from kernos.kernel.journal import Journal, expand
 from kernos.kernel.ports import Question, Witness
-from kernos.kernel.types import Record, Status
+from kernos.kernel.types import Action, Message, Record, Status
 
 
 class Ledger:
@@ -41,6 +41,21 @@ class Ledger:
         records = await self._journal.rows(pid, after)
         contents = await self._journal.contents(records)
         return [expand(record, contents) for record in records]
+
+    async def context(self, pid: str, head: str) -> Sequence[Message]:
+        """The messages of a process's latest model call whose context's hash begins so, and what the model answered.
+
+        Raises NotFound if there is none.
+        """
+        rows = await self._journal.rows(pid)
+        for place, row in reversed([*enumerate(rows)]):
+            asked = row.kind == "intent" and row.body["call"] == "generate" and row.body["context"].startswith(head)
+            outcome = next((later for later in rows[place:] if later.kind == "outcome"), None) if asked else None
+            if outcome is not None and outcome.body["is"] == "generated":
+                messages, _ = await recovery.context(row, self._journal)
+                shown = expand(outcome, await self._journal.contents([outcome]))
+                return *messages, Message("assistant", action=Action(**shown.body["action"]))
+        raise NotFound("context", repr(head), f"the beginning of the hash of a context of process {pid}")
 
     async def questions(self) -> Sequence[Question]:
         """Everything that people are asked, oldest process first."""

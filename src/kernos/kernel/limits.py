@@ -7,18 +7,39 @@ The constants bound the kernel itself and are not configurable at run time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from kernos.kernel.errors import LimitExceeded
-from kernos.kernel.types import Generation, Json
+from kernos.kernel.types import Embedded, Generation, Json
 
 EVIDENCE_CHARS = 80
 """A quote in a verdict is cut to this many characters."""
 OFFERED_VALUES = 64
 """At most so many values with a source are offered to the grammar for one parameter."""
-ENGINE_ATTEMPTS = 3
-"""How often one `generate` is tried when its engine dies under it."""
+ENGINE_ATTEMPTS = 4
+"""How often one model call is tried when its engine dies under it, or takes no calls."""
+RETRY_SECONDS, RETRY_MOST_SECONDS = 0.05, 60.0
+"""After so long a failed model call is tried again, twice as long each time; never longer, whatever a server says."""
+BREAKER_FAILURES, BREAKER_SECONDS, BREAKER_MOST_SECONDS = 5, 2.0, 120.0
+"""An engine that has failed so often in a row is left alone so long, twice as long each time it fails again."""
+PREEMPTION_MARGIN = 0.5
+"""A model call is stopped for another only if that is more urgent by so many seconds."""
+LEAST_REST = 0.05
+"""A task that has had all that it was expected to need is expected to need so many seconds more."""
+CHUNK_TOKENS, CHUNK_SLACK = 128, 32
+"""A prompt is computed in pieces of so many tokens, so that a more urgent call need not wait for all of it; the last
+piece may be larger by so many."""
+HEAD_TOKENS = 64
+"""What the contexts of an employee share is computed once if it has at least so many tokens."""
+SAVED_TOKENS = 200_000
+"""An engine's saved contexts hold at most so many tokens together (24 to 29 kB each with the default models)."""
+LEARNT_PROCESSES, LEARNT_ROWS = 128, 1_000
+"""A kernel that starts learns from so many processes, and so many rows of each, how much service tasks need."""
+AFFINITIES = 65_536
+"""Of so many processes it is remembered which engine of a role they had last."""
+METERED_SECONDS, METERED_CALLS = 10.0, 4_096
+"""Over so many seconds, and at most so many calls, the speed of an engine is measured."""
 LIVE_PROCESSES = 256
 """So many waiting processes are kept in memory; others are brought back from their journals when they wake."""
 NEAR = 0.8
@@ -27,6 +48,10 @@ START_WINDOW = 5.0
 """Within so many seconds after its intent an effect that must not be repeated has to be started, or is not."""
 APPROVAL_SECONDS = 7 * 86_400.0
 """So long a call waits for a person to allow it; then it is refused."""
+FOREIGN_CHECKPOINT = 200
+"""After so many calls of a foreign agent what the kernel knows of it is kept, so that coming back stays short."""
+FOREIGN_SECONDS = 60.0
+"""So long, beside the time that its tool may take, a foreign agent's call is left to the kernel that makes it."""
 DAY = 86_400
 """Seconds of a day; an owner's days begin at midnight UTC."""
 
@@ -65,9 +90,8 @@ class Limits:
 
     def to_json(self) -> Json:
         """Only what differs from the default."""
-        plain = asdict(self) | {"soft": sorted(self.soft)}
-        usual = asdict(Limits()) | {"soft": []}
-        return {name: value for name, value in plain.items() if value != usual[name]}
+        changed = {name: value for name, value in vars(self).items() if value != _USUAL[name]}
+        return {name: _plain(value) for name, value in changed.items()}
 
     @staticmethod
     def from_json(value: Json) -> Limits:
@@ -95,6 +119,20 @@ class Limits:
         return replace(self, **whole)
 
 
+_USUAL = vars(Limits())
+
+
+def _plain(value: Json) -> Json:
+    match value:
+        case Sums():
+            return dict(vars(value))
+        case frozenset():
+            return sorted(value)
+        case Mapping():
+            return dict(value)
+    return value
+
+
 @dataclass(frozen=True)
 class Usage:
     """What one process has used, or several together. The fields carry the names of their limits."""
@@ -119,7 +157,7 @@ class Price:
     cached: float = 0.0
     completion: float = 0.0
 
-    def of(self, generation: Generation) -> float:
+    def of(self, generation: Generation | Embedded) -> float:
         """The money of one call. Cached tokens are a part of the prompt's."""
         fresh = generation.prompt - generation.cached
         return (fresh * self.prompt + generation.cached * self.cached + generation.completion * self.completion) / 1e6

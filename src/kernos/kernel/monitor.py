@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from kernos.kernel import flow
-from kernos.kernel.abi import Generate, Invoke, Propose, Request, Send, Spawn, Wait, call_of
+from kernos.kernel.abi import Embed, Generate, Invoke, Propose, Request, Send, Spawn, Wait, call_of
 from kernos.kernel.grants import Station
 from kernos.kernel.labels import Quote, Sources
 from kernos.kernel.limits import OFFERED_VALUES
@@ -56,8 +56,8 @@ class Monitor:
             if not isinstance(ruled, Allow):
                 return ruled
         match request:
-            case Generate():
-                return self._generate(station, request)
+            case Generate() | Embed():
+                return self._asks(station, request)
             case Invoke():
                 return self._invoke(station, sources, request, family.owner)
             case Propose():
@@ -82,10 +82,13 @@ class Monitor:
         specs = {name: station.tools[name].spec for name in names if name in station.tools}
         return {name: _narrowed(spec, sources) for name, spec in specs.items() if _possible(spec, sources)}
 
-    def _generate(self, station: Station, request: Generate) -> Verdict:
-        strange = [name for name in request.tools if name not in station.tools]
+    def _asks(self, station: Station, request: Generate | Embed) -> Verdict:
+        tools = request.tools if isinstance(request, Generate) else ()
+        strange = [name for name in tools if name not in station.tools]
         if strange:
             return Deny("grant", f"{station.slug} is not granted: {', '.join(strange)}")
+        if request.engine and request.engine not in (station.engine, *station.engines):
+            return Deny("grant", f"{station.slug} is not granted the engine {request.engine}")
         return Allow("granted")
 
     def _invoke(self, station: Station, sources: Sources, request: Invoke, owner: str) -> Verdict:

@@ -27,7 +27,7 @@ from kernos.kernel.chosen import Chosen, Origin
 from kernos.kernel.computed import Computed
 from kernos.kernel.reading import Reading, fits, key, tells_nothing
 from kernos.kernel.texts import disguised, hidden, stem, tokens
-from kernos.kernel.types import AUDIENCE, EFFECT, Item, Json, Parameter, ToolSpec, canonical
+from kernos.kernel.types import AUDIENCE, EFFECT, Action, Item, Json, Parameter, ToolSpec, canonical
 from kernos.kernel.words import Words
 
 CLEAN = Origin("clean", "")
@@ -65,6 +65,13 @@ class Origins:
         self.calls -= Counter([this])
         self.done.add(this)
         self.reading.add(spec, arguments, value, place, self._led(spec, arguments, value))
+        self._chosen.look(anew=False)
+
+    def met(self, text: str, place: str, call: Action | None) -> None:
+        """This came from nobody knows where, by this call of something that is not known here, if it was one."""
+        spec = ToolSpec(call.name if call else "", "", {})
+        arguments = call.arguments if call else {}
+        self.reading.add(spec, arguments, text, place, call is not None and self._led(spec, arguments, text))
         self._chosen.look(anew=False)
 
     def may(self, tool: str, arguments: Mapping[str, Json]) -> None:

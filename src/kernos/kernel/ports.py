@@ -6,13 +6,16 @@ Every backend of a port passes the same contract tests (`tests/contract/`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
+from kernos.kernel.abi import Reply, Request
 from kernos.kernel.types import (
+    Action,
     Asked,
+    Embedded,
     Event,
     Generation,
     Json,
@@ -144,6 +147,9 @@ class Prompt:
 
     `tools` are described to the model, always all of them, so that the prefix of the context stays the same;
     `offers` holds the argument schema of each tool that may be chosen now; `speak` allows a reply in free text.
+    `shape` is a JSON schema that the text of a reply has to have; `options` are sampling options in OpenAI's names
+    (`stop`, `top_p`, `seed`), for engines that know them. For an engine that serves many: `priority` (the lower, the
+    sooner) and `context`, which names the process whose calls share a prefix.
     """
 
     messages: tuple[Message, ...]
@@ -152,10 +158,14 @@ class Prompt:
     speak: bool = True
     max_tokens: int = 256
     temperature: float = 0.0
+    shape: Mapping[str, Json] = field(default_factory=dict)
+    options: Mapping[str, Json] = field(default_factory=dict)
+    priority: int = 0
+    context: str = ""
 
 
 class Engine(Protocol):
-    """A model server. `slots` is how many calls it takes at once."""
+    """A model server that manages its contexts itself. `slots` is how many calls it takes at once."""
 
     @property
     def slots(self) -> int: ...
@@ -167,6 +177,85 @@ class Engine(Protocol):
         """
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Embedder(Engine, Protocol):
+    """An engine that makes vectors of texts."""
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        """Of each text its vector, in their order. Raises as `generate` does."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a context: the text as the engine's template wrote it, and exactly the tokens that stand for it."""
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a slot decoded in one go. `end` of the last piece says why it is the last: the model ended by itself
+    ("stop"), or it had all tokens that it may write ("length")."""
+
+    text: str
+    tokens: tuple[int, ...]
+    end: Literal["", "stop", "length"] = ""
+
+
+@runtime_checkable
+class SlotEngine(Engine, Protocol):
+    """An engine whose contexts the kernel manages: what stands in which slot, what is saved, what is computed next.
+
+    Slots are numbered from 0. Every method raises EngineDied if the server went away: then nothing stands in any slot
+    any more, and `life` is another one after the next start; what was saved is still there.
+    """
+
+    @property
+    def resident(self) -> int:
+        """How many slots there are; `slots` is how many of them it may serve at once."""
+
+    @property
+    def life(self) -> int:
+        """Counts the starts of the server."""
+
+    async def start(self) -> str:
+        """Have the server run; a name that is another one for every other model, build or setting that matters to saved
+        states."""
+
+    async def segments(self, prompt: Prompt, known: Sequence[Segment] = ()) -> Sequence[Segment]:
+        """The whole context of a prompt. It begins with a segment of its own for what the messages of the system at its
+        beginning and the tools come to, which all processes of an employee share; then come those of the `known`
+        segments, from the first on, whose text the context has, with their tokens; then the rest."""
+
+    async def feed(self, slot: int, tokens: Sequence[int]) -> int:
+        """Compute what a slot lacks of these tokens, from the first on; how many it had to compute."""
+
+    def decode(
+        self, slot: int, tokens: Sequence[int], prompt: Prompt, written: str, most: int
+    ) -> AsyncGenerator[Piece]:
+        """Decode under the prompt's grammar after these tokens, of which the last stand for `written`, the beginning of
+        the answer; at most so many tokens. Closing the generator stops the slot within 100 ms."""
+
+    async def save(self, slot: int, name: str) -> None:
+        """Write a slot's state to a file of this name."""
+
+    async def restore(self, slot: int, name: str) -> bool:
+        """Read a state into a slot; False if it is not there or not this server's."""
+
+    async def erase(self, slot: int) -> None:
+        """Empty a slot."""
+
+    async def drop(self, name: str) -> None:
+        """Delete a saved state, if it is there."""
+
+    def answer(self, prompt: Prompt, text: str, complete: bool) -> Action:
+        """The action in a finished text; see `grammar.action_of`. Raises EngineError if there is none."""
+
+    def said(self, prompt: Prompt, text: str) -> str:
+        """What may be shown of the reply in an unfinished text; empty if it is no reply."""
 
 
 class Tool(Protocol):
@@ -191,11 +280,13 @@ class Tool(Protocol):
 @dataclass(frozen=True)
 class ToolResult:
     """What a tool returned; `say` is the text for the person, by language, of a tool that speaks. `writes` are the
-    effect of a tool that joins the journal's transaction."""
+    effect of a tool that joins the journal's transaction. `untrusted`: the service itself says that a stranger may have
+    written it, so nothing in it is attested, whatever is declared."""
 
     value: Json = None
     say: Mapping[str, str] = field(default_factory=dict)
     writes: tuple[Write, ...] = ()
+    untrusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -321,11 +412,118 @@ class Desk(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A call of a foreign agent that waits for a person, a message or the time: its row, and what is asked, if it is a
+    person who has to answer."""
+
+    pid: str
+    seq: int
+    question: Question | None = None
+
+
+KeyRole = Literal["operator", "approver", "member"]
+"""operator: sees and steers all processes, engines and keys. approver: may answer the approvals of others.
+member: what is his own."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a key of the API stands for. `key` is its name, never the secret; with `pid` it is that process, with
+    `employee` it may start processes of that employee only. With `speaks`, every message of role user that its agent
+    sends is the owner's own words; without, only those before the model's first answer are."""
+
+    key: str
+    owner: str
+    roles: frozenset[KeyRole] = frozenset({"member"})
+    employee: str = ""
+    pid: str = ""
+    speaks: bool = False
+
+
+class Keys(Protocol):
+    """The keys of the API. Only hashes of them are kept."""
+
+    async def caller(self, secret: str) -> Caller | None:
+        """Who this key stands for; None if there is no such key, or it was revoked."""
+
+    async def issue(self, caller: Caller) -> str:
+        """Make a key; its secret, which cannot be shown again. Raises BadInput if the name is taken, or if it is an
+        agent's (for a process or an employee) and would be more than a member's; NotFound if there is no such
+        process."""
+
+    def lend(self, caller: Caller) -> str:
+        """A key that is written nowhere: it holds here only, until this is closed."""
+
+    async def revoke(self, key: str) -> None:
+        """Raises NotFound if no key has this name."""
+
+    async def callers(self) -> Sequence[Caller]:
+        """All keys that hold."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class EngineView:
+    """What an engine is doing now. `slots` names the process that stands in each slot ("" for none), for an engine
+    whose contexts the kernel manages; `running` and `queued` are calls, `rate` generated tokens a second over the last
+    ten seconds, `cached` the share of prompt tokens that did not have to be computed."""
+
+    name: str
+    up: bool
+    most: int
+    running: int
+    queued: int
+    slots: tuple[str, ...] = ()
+    rate: float = 0.0
+    cached: float = 0.0
+
+
+@dataclass(frozen=True)
+class ProcessView:
+    """What the scheduler knows of a process: the seconds of service that its task has had and is expected to need
+    still, the engine that it runs on or waits for ("" for none), and which of these it does."""
+
+    pid: str
+    service: float
+    rest: float
+    engine: str = ""
+    phase: Literal["", "queued", "prefill", "decode"] = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """What `kernos top` shows, as far as this kernel knows it."""
+
+    engines: tuple[EngineView, ...] = ()
+    processes: tuple[ProcessView, ...] = ()
+
+
 class Kernel(Desk, Protocol):
     """The kernel as surfaces and dispatchers see it."""
 
-    async def spawn(self, employee: str, owner: str, text: str = "") -> str:
-        """A new process, with a first message if there is one."""
+    async def call(self, pid: str, request: Request, draft: Callable[[str], None] | None = None) -> Reply | Pending:
+        """One system call of a process whose program runs elsewhere, behind the API. Its calls are made one after the
+        other; `draft` is called with each new piece of a model's reply.
+
+        A call that has to wait for a person returns `Pending`; `outcome` tells later what it came to. When the caller
+        is cancelled a model call is broken off; an effect that was begun comes to its end.
+
+        Raises BadInput for a process with a program of its own, or one that has exited; what the table says else.
+        """
+
+    async def outcome(self, pid: str, seq: int) -> Reply | Pending:
+        """What a call that waited has come to, by its row."""
+
+    async def learn(self) -> None:
+        """Take from the journal how much service tasks of each kind need, so that the first calls are in order too."""
+
+    def view(self) -> View:
+        """What the engines and the scheduler are doing."""
+
+    async def spawn(self, employee: str, owner: str, text: str = "", speaks: bool = False) -> str:
+        """A new process, with a first message if there is one. `speaks` is for a foreign agent: see `Caller`."""
 
     async def fork(self, pid: str, at: int) -> str:
         """A new process that shares another's journal up to and with row `at`."""
@@ -402,6 +600,10 @@ class Ledger(Protocol):
     async def statuses(self) -> Sequence[Status]: ...
     async def find(self, prefix: str) -> Status: ...
     async def records(self, pid: str, after: int = -1) -> Sequence[Record]: ...
+    async def context(self, pid: str, head: str) -> Sequence[Message]:
+        """The messages of a process's latest model call whose context's hash begins so, and what the model answered.
+        Raises NotFound if there is none."""
+
     async def export(self, pid: str) -> Sequence[str]:
         """A process's journal as lines of text, for another journal. Raises BadInput if it neither exited nor is
         paused, so that it does not go on in two places."""
@@ -411,3 +613,38 @@ class Ledger(Protocol):
 
     async def verify(self) -> Sequence[str]: ...
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class EmployeeCard:
+    """What a surface may tell of an employee. `title` says what it is for, `skills` are descriptions by name, `tools`
+    those that it was granted; a `foreign` one is an agent whose program runs elsewhere, behind the API."""
+
+    slug: str
+    name: str
+    title: str = ""
+    skills: Mapping[str, str] = field(default_factory=dict)
+    tools: tuple[ToolSpec, ...] = ()
+    engine: str = ""
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
+class Office:
+    """What boot gives to every surface that has a socket.
+
+    `employees` are by slug, `engines` are the names of the engines, the usual one first; `base` is the address at which
+    all of it is served, `closing` is set before it ends. `admits` says whether an address may be answered at all (I10).
+    """
+
+    kernel: Kernel
+    ledger: Ledger
+    keys: Keys
+    dispatcher: Dispatcher
+    clock: Clock
+    employees: Mapping[str, EmployeeCard]
+    engines: tuple[str, ...]
+    base: str
+    version: str
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    admits: Callable[[str], bool] = lambda host: True

@@ -6,9 +6,9 @@
 
 A program is a coroutine that can await nothing but system calls (I1): a call hands its request to the kernel, which
 drives the coroutine by hand. So a waiting process is no task, thread or connection, only an object or a row.
-`state` changes only in `write` and `restore`; `request` only in `step` and `begin_anew`; `sources`, `unread` and
-`ended` only through `take_in`; `past`, `open` and `due` only in trap and recovery; `warned`, `epoch` and `news` only in
-dispatch.
+`state` changes only in `write` and `restore`; `request` only in `step` and `begin_anew`, of a foreign agent in turns,
+trap and recovery; `sources`, `unread` and `ended` only through `take_in` (but see `look`); `past`, `open` and `due`
+only in trap and recovery; `warned`, `epoch` and `news` only in turns and dispatch.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import json
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
+from kernos.kernel import foreign
 from kernos.kernel.abi import Ended, Reply, Request, call_of, check
 from kernos.kernel.errors import BadInput, KernosError, ProgramError, ReplayDiverged
 from kernos.kernel.grants import Station
@@ -28,7 +29,7 @@ from kernos.kernel.labels import Sources, trusted
 from kernos.kernel.ports import Clock, Commit, Memory, Spent, Write
 from kernos.kernel.receipts import Receipts
 from kernos.kernel.state import State, apply, born, fold
-from kernos.kernel.types import Event, Json, Label, Note, Record, Snapshot, Source, Status, canonical
+from kernos.kernel.types import Event, Json, Label, Message, Note, Record, Snapshot, Source, Status, canonical
 
 Watcher = Callable[[Event], None]
 
@@ -90,11 +91,44 @@ class Mail(NamedTuple):
     strange: bool = False
 
 
+class News:
+    """Set when notes may have come for a process."""
+
+    def __init__(self) -> None:
+        self.come = False
+        self._awaited: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self.come = True
+        self._wake()
+
+    def clear(self) -> None:
+        self.come = False
+
+    async def beside(self, call: asyncio.Future[Any]) -> None:
+        """Wait until there are some, or a call is over; only one waits at a time."""
+        if self.come or call.done():
+            return
+        self._awaited = asyncio.get_running_loop().create_future()
+        call.add_done_callback(self._wake)
+        try:
+            await self._awaited
+        finally:
+            call.remove_done_callback(self._wake)
+            self._awaited = None
+
+    def _wake(self, call: object = None) -> None:
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
+
+
 class Process:
     """One running instance of a program.
 
     `due` is what came back to its open call, until the row is durable; `begun_at` is the monotonic time from which its
     effect had to start soon; `news` is set when notes may have come for it.
+    Of a foreign agent's `marks` are what its messages are known by, `answered` says that a model has answered it, and
+    `kept` is the row of the last checkpoint.
     """
 
     def __init__(
@@ -111,12 +145,15 @@ class Process:
         self.open: PastCall | None = None
         self.due: Due | None = None
         self.warned = False
-        self.news = asyncio.Event()
+        self.news = News()
         self.epoch = 0
         self.begun_at = 0.0
         self.unread: dict[int, Mail] = {}
         self.ended: dict[str, Ended] = {}
         self.led_astray: set[str] = set()
+        self.marks: set[str] = set()
+        self.answered = False
+        self.kept = 0
         self.tell = tell
         self._fresh: list[Json] = []
         self._called: tuple[str, str, bytes] = "", "", b""
@@ -192,6 +229,14 @@ class Process:
         self._program = self.station.program(replace(snapshot, pid=self.pid, parent=self.state.parent))
         self.request = None
 
+    def look(self, request: Request) -> dict[str, Json]:
+        """What the row of a foreign agent's call says of it (I4). That no model chose it, counts for this very call."""
+        clean = self.sources.origins.clean
+        found = foreign.look(request, foreign.Known(self.marks, self.answered, self.state.speaks, clean))
+        if found.get("unmade"):
+            self.sources.met()
+        return found
+
     def checkpoint(self) -> Entry:
         """What a checkpoint row keeps of the kernel's side: the folded state, where new sources stand, and what came in
         from others and may still be wanted."""
@@ -205,6 +250,8 @@ class Process:
     def take_in(self, record: Record, contents: Mapping[str, bytes], told: bool = False) -> Record:
         """Remember what a row brings into the process. Returns it expanded, and tells it who watches if it is new."""
         shown = expand(record, contents)
+        if self.state.foreign:
+            self._note(shown, contents)
         match shown.kind, shown.body:
             case "message", {"from": sender, "text": text, "label": label}:
                 self.unread[record.seq] = Mail(sender, text, not trusted(Label.from_json(label)))
@@ -246,11 +293,28 @@ class Process:
             self._remember("did", self._did, record, contents)
         self._did = ""
 
+    def _note(self, record: Record, contents: Mapping[str, bytes]) -> None:
+        """What a row of a foreign agent's says of its messages, and hands to it (see `foreign`)."""
+        body, seq = record.body, record.seq
+        for key in body.get("heard", ()):
+            self._keep(["heard", self.state.owner, seq, {"message": key}], contents)
+        for key, call in body.get("strange", ()):
+            self._keep(["strange", "", seq, {"message": key} | ({"call": call} if call else {})], contents)
+        if body.get("unmade"):
+            self._keep(["anyone", "", seq, {}], contents)
+        if mark := foreign.handed(record):
+            self._keep(["handed", mark, seq, {}], contents)
+        if record.kind == "checkpoint":
+            self.kept = seq
+
     def _remember(self, kind: str, name: str, record: Record, contents: Mapping[str, bytes]) -> None:
         tool, key, arguments = self._called
         kept = refers(record) | ({"arguments": key} if kind == "tool" and tool == name else {})
-        self._fresh.append([kind, name, record.seq, {} if kind in ("anyone", "did") else kept])
-        self.relearn(self._fresh[-1], {**contents, key: arguments})
+        self._keep([kind, name, record.seq, {} if kind in ("anyone", "did") else kept], {**contents, key: arguments})
+
+    def _keep(self, reference: Json, contents: Mapping[str, bytes]) -> None:
+        self._fresh.append(reference)
+        self.relearn(reference, contents)
 
     def relearn(self, reference: Json, contents: Mapping[str, bytes]) -> None:
         """Take a source in by its reference: kind, name, row, and the hashes of its contents by their names."""
@@ -262,10 +326,10 @@ class Process:
                 self.sources.heard(Source("owner", name, place), kept["text"])
             case "tool" if "value" in kept:
                 tool = self.station.tools.get(name)
+                spec = tool.spec if tool and not kept.get("untrusted") else None
                 self.sources.learned(
-                    Source("tool", name, place), kept["value"], kept.get("say"), tool.spec if tool else None,
-                    kept.get("arguments"),
-                )  # fmt: skip
+                    Source("tool", name, place), kept["value"], kept.get("say"), spec, kept.get("arguments")
+                )
                 if tool:
                     self.receipts.happened(tool.spec, kept.get("arguments") or {}, seq)
             case "did":
@@ -277,6 +341,22 @@ class Process:
                 self.sources.stands(kept["stands"])
             case "anyone":
                 self.sources.met()
+            case "handed":
+                self.marks.add(name)
+                self.answered = self.answered or name.startswith(foreign.ACTION)
+            case "heard" | "strange":
+                self.marks.add(keys["message"])
+                self._met(kind, Source("owner", name, place), kept)
+
+    def _met(self, kind: str, source: Source, kept: Mapping[str, Json]) -> None:
+        """Take in a message of a foreign agent's: the owner's words, or what anyone may have written."""
+        message = Message.from_json(kept["message"]) if "message" in kept else Message("tool")
+        if kind == "heard":
+            self.sources.heard(source, message.text)
+            return
+        made_up = canonical(dict(message.action.arguments)).decode() if message.action else ""
+        call = Message.from_json(kept["call"]).action if "call" in kept else None
+        self.sources.met(message.text + made_up, f"{message.tool or 'a message'} at {source.place}", call)
 
     def step(self, reply: Reply | KernosError) -> bool:
         """Run the program to its next system call, now in `request`. False if it has ended; its result is then in

@@ -9,18 +9,19 @@ same from the first row on and only compares.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kernos.kernel.abi import Checkpoint, Reply, Request
+from kernos.kernel.abi import MODEL_CALLS, Checkpoint, Reply, Request
 from kernos.kernel.context import EMPTY, parts
-from kernos.kernel.errors import BadInput, JournalBroken, LimitExceeded, ReplayDiverged
-from kernos.kernel.forms import brief, of_request, same, to_reply
+from kernos.kernel.errors import BadInput, JournalBroken, KernosError, LimitExceeded, ReplayDiverged
+from kernos.kernel.foreign import named
+from kernos.kernel.forms import brief, of_request, request_of, same, to_reply
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import Journal
 from kernos.kernel.labels import Sources
 from kernos.kernel.ports import Clock
-from kernos.kernel.process import Due, PastCall, Process, Watcher
+from kernos.kernel.process import Birth, Due, PastCall, Process, Watcher
 from kernos.kernel.types import Json, Message, Record, Snapshot, digest
 
 Stations = Mapping[str, Station]
@@ -35,22 +36,47 @@ async def recover(
     """The process as its journal has it. Raises JournalBroken, or BadInput when its employee is no longer there."""
     process, rows = await _process(pid, stations, journal, clock, tell, identities, whole=False)
     if rows[0].kind == "checkpoint":
-        await _sources(process, rows[0].seq, journal)
-        process.begin_anew(await _snapshot(process, rows[0], journal))
+        if not process.state.foreign:
+            process.begin_anew(await _snapshot(process, rows[0], journal))
         rows = rows[1:]
-    process.past.extend(calls(rows))
+    process.past.extend(_left(process, rows) if process.state.foreign else calls(rows))
     last = process.past[-1] if process.past else None
     if due is not None and last is not None and last.outcome is None and last.intent.seq == due.seq:
         process.due = due
     return process
 
 
+def newborn(
+    birth: Birth, station: Station, journal: Journal, clock: Clock, tell: Watcher, identities: Identities
+) -> Process:  # fmt: skip
+    """A process that was just born here: what its journal has is known, and nobody has claimed it yet."""
+    sources = Sources(identities.get(birth.status.owner, ()))
+    process = Process(birth.status.pid, station, journal, clock, tell, sources)
+    process.restore(birth.records, birth.contents)
+    return process
+
+
+def _left(process: Process, rows: Sequence[Record]) -> list[PastCall]:
+    """The open call of a foreign agent, if there is one, with its request: nobody makes it again. Nobody waits for a
+    model's answer any more."""
+    last = next((row for row in reversed(rows) if row.kind in ("intent", "limit")), None)
+    if process.state.why == "agent" or last is None:
+        return []
+    asked = last.body if last.kind == "intent" else last.body["asked"]
+    if asked["call"] not in MODEL_CALLS:
+        process.request = request_of(asked)
+    return [call for call in calls(rows)[-1:] if call.outcome is None]
+
+
 async def replay(pid: str, stations: Stations, journal: Journal, clock: Clock) -> int:
-    """Run the program against its whole journal, touching nothing: how many calls are the same.
+    """Run the program against its whole journal, touching nothing: how many calls are the same. The program of a
+    foreign agent is not here: of that the calls are only counted.
 
     Raises ReplayDiverged for the first that is not.
     """
     process, rows = await _process(pid, stations, journal, clock, lambda event: None, {}, whole=True)
+    if process.state.foreign:
+        return sum(call.intent.kind != "checkpoint" for call in calls(rows))
     process.past.extend(calls(rows))
     compared = 0
     try:
@@ -88,7 +114,8 @@ def again(process: Process, request: Request) -> PastCall:
 
 
 def settled(call: PastCall) -> Reply:
-    """What came of a recorded call. Raises LimitExceeded if it was not made for want of budget."""
+    """What came of a recorded call. Raises LimitExceeded if it was not made for want of budget, and
+    what `to_reply` raises."""
     assert call.outcome is not None
     body = call.outcome.body
     if call.outcome.kind == "limit":
@@ -96,10 +123,10 @@ def settled(call: PastCall) -> Reply:
     return to_reply(body)
 
 
-def _seen(call: PastCall) -> Reply | LimitExceeded:
+def _seen(call: PastCall) -> Reply | KernosError:
     try:
         return settled(call)
-    except LimitExceeded as error:
+    except (LimitExceeded, BadInput) as error:
         return error
 
 
@@ -115,7 +142,18 @@ async def _process(
     process = Process(pid, stations[employee], journal, clock, tell, sources)
     if any(record.kind == "prune" for record in records):
         raise BadInput(f"process {pid}", "a journal whose contents were pruned", "one that still has them")
-    return process, process.restore(records, contents)
+    if records[0].kind == "checkpoint":  # what was said last has to be learnt last
+        await _sources(process, records[0].seq, journal)
+    return process, process.restore(records, {**contents, **await _messages(pid, records, journal)})
+
+
+async def _messages(pid: str, records: Sequence[Record], journal: Journal) -> Mapping[str, bytes]:
+    """The messages of a foreign agent that rows speak of."""
+    wanted = sorted({key for record in records for key in named(record.body)})
+    found = await journal.store.contents(wanted) if wanted else {}
+    if any(digest(found.get(key, b"")) != key for key in wanted):
+        raise JournalBroken(f"process {pid}: a message is missing or was changed")
+    return found
 
 
 async def _sources(process: Process, seq: int, journal: Journal) -> None:
@@ -128,20 +166,28 @@ async def _sources(process: Process, seq: int, journal: Journal) -> None:
 
 
 async def _snapshot(process: Process, row: Record, journal: Journal) -> Snapshot:
-    """What a checkpoint kept for the program; its messages are followed down their chain to the first."""
-    keys: list[str] = []
+    """What a checkpoint kept for the program."""
+    messages, heads = await context(row, journal)
+    process.known.update(heads)
+    return Snapshot(row.body["state"], messages)
+
+
+async def context(row: Record, journal: Journal) -> tuple[tuple[Message, ...], Sequence[str]]:
+    """The messages of the context that a row names, followed down their chain to the first, and the hashes on the
+    way."""
+    heads, keys = list[str](), list[str]()
     head = row.body["context"]
     while head != EMPTY:
-        process.known.add(head)
+        heads.append(head)
         link = (await journal.store.contents([head])).get(head, b"")
         if digest(link) != head:
-            raise JournalBroken(f"process {process.pid}: row {row.seq}: its context is missing or was changed")
+            raise JournalBroken(f"process {row.pid}: row {row.seq}: its context is missing or was changed")
         head, key = parts(link)
         keys.append(key)
     found = await journal.store.contents(sorted(set(keys)))
     if any(digest(found.get(key, b"")) != key for key in keys):
-        raise JournalBroken(f"process {process.pid}: row {row.seq}: a message is missing or was changed")
-    return Snapshot(row.body["state"], tuple(Message.from_json(json.loads(found[key])) for key in reversed(keys)))
+        raise JournalBroken(f"process {row.pid}: row {row.seq}: a message is missing or was changed")
+    return tuple(Message.from_json(json.loads(found[key])) for key in reversed(keys)), heads
 
 
 def calls(rows: Iterable[Record]) -> list[PastCall]:

@@ -136,7 +136,8 @@ def spawn_entry(station: Station, owner: str, limits: Limits, family: Mapping[st
         "owner": owner, "employee": station.slug, "program": station.program_name, "engine": station.engine,
         "limits": limits.to_json(), "grants": grants,
     }  # fmt: skip
-    return Entry("spawn", body | dict(family or {}))
+    foreign = {"foreign": True} if station.foreign else {}
+    return Entry("spawn", body | foreign | dict(family or {}))
 
 
 def birth_of(pid: str, entries: Sequence[Entry], at: float, key: bytes, past: Sequence[Record] = ()) -> Birth:

@@ -6,6 +6,8 @@
                           │                   └─message, answer, child──► ready
                           └──exit──► exited: done | failed | killed | limit
 
+The process of a foreign agent is waiting: agent between its calls, where another is running or ready.
+
 A pause lies over all of these: what lies below shows again when it is lifted. Rows carry enough in their bodies for the
 fold: it never needs the contents, so a pruned journal folds the same.
 """
@@ -23,11 +25,15 @@ Changes: TypeAlias = dict[str, Any]
 
 _WAITS = {
     "generate": "engine", "invoke": "tool", "ask": "person", "receive": "message", "sleep": "timer", "wait": "process",
-    "extract": "engine",
+    "extract": "engine", "embed": "engine",
 }  # fmt: skip
 """What a call that is not settled at once waits for."""
 _AT_ONCE = ("", "engine", "tool")
-"""What waits for nothing that a note or the time must bring: should the kernel die, another takes it on at once."""
+"""What waits for nothing that a note or the time must bring: should the kernel die, another takes it on at once. A
+foreign agent's call is left to the kernel that makes it for a while, for no dispatcher knows that it is being made; and
+for a model's answer nobody waits any more when that kernel has died."""
+_IDLE: Changes = {"phase": "waiting", "why": "agent"}
+"""A foreign agent's process between two calls."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class State:
     `mail` holds the rows of messages not yet received, `awaited` the child that a `wait` is about, `asking` the row
     that asks a person, `lifting` the limit that it is about. `refused` are limits that a person did not raise.
     `children` maps each child to how it ended ("" while it lives). `said` is the row of the last text for the owner.
+    A `foreign` one waits for its agent between two calls; its agent `speaks` for the owner in all that it says as a
+    user.
     """
 
     pid: str
@@ -63,6 +71,8 @@ class State:
     refused: frozenset[str] = frozenset()
     until: float | None = None
     said: int = 0
+    foreign: bool = False
+    speaks: bool = False
     seq: int = 0
     hash: str = ""
     at: float = 0.0
@@ -72,8 +82,8 @@ class State:
         """When it should next have a turn: 0.0 at once, None when only a note can wake it."""
         if self.paused or self.phase == "exited":
             return None
-        if self.phase == "waiting" and self.why not in _AT_ONCE:
-            return self.until if self.why in ("timer", "person") else None
+        if self.phase == "waiting" and (self.foreign or self.why not in _AT_ONCE):
+            return self.until if self.why in ("timer", "person", "tool") else None
         return 0.0
 
     def status(self) -> Status:
@@ -119,7 +129,8 @@ def born(record: Record) -> State:
         pid=record.pid, owner=body["owner"], employee=body["employee"], program=body["program"],
         limits=Limits.from_json(body["limits"]), born=record.at, parent=body.get("parent", ""),
         root=body.get("root", record.pid), generation=body.get("generation", 0), priority=body.get("priority", 0),
-        seq=record.seq, hash=record.hash, at=record.at,
+        foreign=body.get("foreign", False), speaks=body.get("speaks", False),
+        seq=record.seq, hash=record.hash, at=record.at, **(_IDLE if body.get("foreign") else {}),
     )  # fmt: skip
 
 
@@ -127,7 +138,8 @@ def apply(state: State, record: Record) -> State:
     """The state after one more row."""
     if record.kind not in _ROWS:
         raise ValueError(f"row {record.seq}: a {record.kind} row cannot stand here")
-    return replace(state, seq=record.seq, hash=record.hash, at=record.at, **_ROWS[record.kind](state, record))
+    changes = _ROWS[record.kind](state, record)
+    return State(**vars(state) | {"seq": record.seq, "hash": record.hash, "at": record.at} | changes)
 
 
 def fold(records: Sequence[Record]) -> State:
@@ -153,7 +165,7 @@ def _child(state: State, record: Record) -> Changes:
 
 
 def _begin(state: State, record: Record) -> Changes:
-    return {"phase": "waiting", "why": "tool", "asking": None}
+    return {"phase": "waiting", "why": "tool", "asking": None, "until": record.at if state.foreign else state.until}
 
 
 def _doubt(state: State, record: Record) -> Changes:
@@ -162,12 +174,12 @@ def _doubt(state: State, record: Record) -> Changes:
 
 def _limit(state: State, record: Record) -> Changes:
     if record.body.get("hard"):
-        return {}
+        return _IDLE if state.foreign else {}
     return {"phase": "waiting", "why": "person", "asking": record.seq, "lifting": record.body["limit"]}
 
 
 def _checkpoint(state: State, record: Record) -> Changes:
-    return {"phase": "running", "why": "", "usage": state.usage.plus(calls=1)}
+    return {} if state.foreign else {"phase": "running", "why": "", "usage": state.usage.plus(calls=1)}
 
 
 def _exit(state: State, record: Record) -> Changes:
@@ -209,7 +221,7 @@ def _signal(state: State, record: Record) -> Changes:
         case "pause":
             return {"paused": True}
         case "resume":
-            return {"paused": False}
+            return {"paused": False, "until": record.at if state.foreign and state.why == "tool" else state.until}
         case "nice":
             return {"priority": record.body["priority"]}
     return {}
@@ -227,12 +239,12 @@ def _outcome(state: State, record: Record) -> Changes:
     return {
         "phase": "running", "why": "", "usage": usage, "mail": tuple(seq for seq in state.mail if seq != taken),
         "children": children, "asking": None, "until": None, "awaited": "",
-    }  # fmt: skip
+    } | (_IDLE if state.foreign else {})  # fmt: skip
 
 
 def _fork(state: State, record: Record) -> Changes:
     body = record.body
-    waits = state.why in ("person", "doubt", "timer") or (state.why == "message" and not state.mail)
+    waits = state.why in ("person", "doubt", "timer", "agent") or (state.why == "message" and not state.mail)
     turn: Changes = {} if waits else {"phase": "ready", "why": ""}
     return turn | {
         "pid": record.pid, "born": record.at, "parent": "", "root": record.pid, "origin": f"{body['of']}:{body['at']}",

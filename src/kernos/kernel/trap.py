@@ -22,12 +22,15 @@ from dataclasses import dataclass, replace
 
 from kernos.kernel import limits
 from kernos.kernel.abi import (
+    MODEL_CALLS,
     AskPerson,
     Checkpoint,
+    Embed,
     Extract,
     Generate,
     Invoke,
     Invoked,
+    ModelCall,
     Propose,
     Proposed,
     Recall,
@@ -39,8 +42,9 @@ from kernos.kernel.abi import (
     Wait,
     call_of,
 )
-from kernos.kernel.effects import Effects, after_crash
-from kernos.kernel.errors import Fenced, LimitExceeded, ToolError, Uncertain
+from kernos.kernel.effects import Effects, after_crash, kind_of, engine_of
+from kernos.kernel.errors import BadInput, Fenced, LimitExceeded, ToolError, Uncertain
+from kernos.kernel.foreign import contents_of
 from kernos.kernel.forms import cost, of_reply, of_request, to_reply
 from kernos.kernel.journal import Entry
 from kernos.kernel.limits import Sums
@@ -124,19 +128,17 @@ class Trap:
             if isinstance(request, Spawn):
                 used = {"children": float(len(state.children)), "depth": float(state.generation)}
                 limits.check(iter(used.items()), state.limits)
-            if isinstance(request, Generate | Extract | Invoke | Spawn):
+            if isinstance(request, ModelCall | Invoke | Spawn):
                 await self._together(process)
         except LimitExceeded as error:
             body = {"limit": error.limit, "used": error.used, "allowed": error.allowed}
             if error.limit not in state.limits.soft or error.limit in state.refused:
-                if not process.warned:  # the program may survive it, and has to see it again on replay
-                    form = of_request(request, process.known)
-                    await process.write(
-                        Entry("limit", {**body, "hard": True}, {"asked": {**form.body, **form.contents}})
-                    )
+                waited = state.foreign and state.why != "agent"
+                if waited or not process.warned:  # the program may survive it, and has to see it again on replay
+                    await process.write(Entry("limit", {**body, "hard": True}, _asked(process, request)))
                 raise
             if state.asking is None:
-                await process.write(Entry("limit", body))
+                await process.write(Entry("limit", body, _asked(process, request) if state.foreign else {}))
             return False
         return True
 
@@ -159,9 +161,13 @@ class Trap:
 
     async def _begin(self, process: Process, request: Request) -> Mapping[str, Json] | None:
         """Judge the call and record its intent; with its outcome, which is returned, if nothing is to be waited for."""
-        verdict = self._judge(process, request, await self.effects.flagged(process, request))
+        flags = await self.effects.flagged(process, request)
         form = of_request(request, process.known)
-        body = {**form.body, "verdict": verdict_to_json(verdict)}
+        looked = process.look(request) if process.state.foreign else {}
+        verdict = self._judge(process, request, flags)
+        body = {**form.body, **looked, "verdict": verdict_to_json(verdict)}
+        if process.state.foreign and isinstance(request, Generate):
+            body["kind"] = kind_of(process, request)
         contents = dict(form.contents)
         served = Served(verdict) if isinstance(verdict, Deny) else await self.services.serve(process, request)
         if isinstance(request, Send) and not request.to:
@@ -173,7 +179,10 @@ class Trap:
         if isinstance(verdict, Ask):
             body["until"] = self.clock.now() + limits.APPROVAL_SECONDS
             contents["card"] = body["verdict"].pop("calls")
-        intent = Entry("intent", body | dict(served.asked), contents, form.chained)
+        if isinstance(verdict, Allow) and isinstance(request, Invoke) and process.state.foreign:
+            tool = self.effects.tool(process, request.tool)
+            body["until"] = self.clock.now() + limits.FOREIGN_SECONDS + ((tool.spec.timeout if tool else None) or 0.0)
+        intent = Entry("intent", body | dict(served.asked), contents, {**form.chained, **contents_of(looked, request)})
         if isinstance(served.reply, Waiting):
             begun = isinstance(request, Invoke) and isinstance(verdict, Allow)
             process.begun_at = self.clock.monotonic()
@@ -185,6 +194,22 @@ class Trap:
         for pid in served.wakes:
             self.hint(pid)
         return rows[-1].body
+
+    async def lose(self, process: Process, why: str) -> None:
+        """Record that the call of a foreign agent comes to nothing: nobody waits for it any more."""
+        call = process.open or (process.past[0] if process.past else None)
+        about = {"call": call.intent.body["call"]} if call and call.outcome is None else {}
+        model = process.open is not None and about.get("call") in MODEL_CALLS
+        spent = self.clock.monotonic() - process.begun_at if model else 0.0
+        body = {"is": "lost", "error": why, "cost": {"seconds": round(spent, 6)}}
+        await process.write(Entry("outcome", about | body))
+        process.past.clear()
+        process.request = process.open = process.due = None
+
+    async def keep(self, process: Process) -> None:
+        """Write down what is known of a foreign agent, so that coming back stays short."""
+        kept = process.checkpoint()
+        await process.write(Entry("checkpoint", {"call": "checkpoint", **kept.body}, kept.contents))
 
     def _judge(self, process: Process, request: Request, flags: frozenset[str] = frozenset()) -> Verdict:
         family = Family(process.state.owner, process.state.parent, process.state.children)
@@ -238,7 +263,13 @@ class Trap:
     async def _finish(self, process: Process, request: Request, call: PastCall) -> Outcome:
         """From a durable intent to a durable outcome."""
         if process.due is None:
-            done = await self._effect(process, request, call)
+            try:
+                done = await self._effect(process, request, call)
+            except BadInput as error:  # the program's own mistake, which only the engine could find
+                found = {"where": error.where, "found": error.found, "right": error.right}
+                [row] = await process.write(Entry("outcome", {"call": call_of(request).name, "is": "wrong", **found}))
+                process.open = None
+                return to_reply(row.body)
             if isinstance(done, Waiting | Stopped):
                 return done
             process.due = done
@@ -284,8 +315,8 @@ class Trap:
             case Extract():
                 reply, asked = await self.effects.extract(process, request)
                 return Due(seq, reply, told={**process.strange, "cost": cost(asked)})
-            case Generate():
-                return Due(seq, await self.effects.generate(process, request))
+            case Generate() | Embed():
+                return Due(seq, await self.effects.answer(process, request))
             case Invoke():
                 return await self._invoke(process, request)
             case AskPerson():
@@ -371,19 +402,23 @@ class Trap:
         if isinstance(request, Invoke) and isinstance(due.reply, Invoked):
             tool = self.effects.tool(process, request.tool)
             return tool is None or not attested(tool.spec, due.reply.error or due.reply.value, bool(due.reply.error))
-        return bool(due.told.get("anyone")) or (isinstance(request, Generate) and bool(process.strange))
+        return bool(due.told.get("anyone")) or (isinstance(request, Generate | Embed) and bool(process.strange))
+
+
+def _asked(process: Process, request: Request) -> dict[str, Json]:
+    """A request that is not made for want of budget, for its row."""
+    form = of_request(request, process.known)
+    return {"asked": {**form.body, **form.contents}}
 
 
 def _source(process: Process, request: Request, told: Mapping[str, Json]) -> Source | None:
     """Where the reply to a call comes from, if it brings anything into the process."""
     owner = process.state.owner
     match request:
-        case Generate():
-            return Source("model", process.station.engine)
+        case Generate() | Extract() | Embed():
+            return Source("model", engine_of(process, request))
         case Invoke():
             return Source("tool", request.tool)
-        case Extract():
-            return Source("model", process.station.engine)
         case AskPerson():
             return Source("owner", owner)
         case Receive() if told.get("from") == owner:

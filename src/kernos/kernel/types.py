@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from kernos.kernel.errors import BadInput
 
@@ -80,22 +80,26 @@ class Action:
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a context. An assistant's message is an action; a tool's names the tool."""
+    """One message of a context. An assistant's message is an action; a tool's names the tool. `images` are URLs, those
+    that hold their data (`data:`) too."""
 
     role: Role
     text: str = ""
     action: Action | None = None
     tool: str = ""
+    images: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         action = {"name": self.action.name, "arguments": dict(self.action.arguments)} if self.action else None
-        parts = {"role": self.role, "text": self.text, "action": action, "tool": self.tool}
+        images = list(self.images)
+        parts = {"role": self.role, "text": self.text, "action": action, "tool": self.tool, "images": images}
         return {name: part for name, part in parts.items() if part}
 
     @staticmethod
     def from_json(value: Json) -> Message:
         action = Action(**value["action"]) if "action" in value else None
-        return Message(value["role"], value.get("text", ""), action, value.get("tool", ""))
+        images = tuple(value.get("images", ()))
+        return Message(value["role"], value.get("text", ""), action, value.get("tool", ""), images)
 
     @cached_property
     def content(self) -> bytes:
@@ -104,6 +108,16 @@ class Message:
     @cached_property
     def digest(self) -> str:
         return digest(self.content)
+
+
+EMPTY = "0" * 64
+"""The hash of a context without messages."""
+
+
+def link(head: str, message: Message) -> bytes:
+    """What makes a context one message longer: the bytes of its hash and of the message's. The digest of this is the
+    hash of the longer one."""
+    return bytes.fromhex(head) + bytes.fromhex(message.digest)
 
 
 @dataclass(frozen=True)
@@ -288,8 +302,8 @@ Verdict = Allow | Ask | Deny
 
 
 def verdict_to_json(verdict: Verdict) -> Json:
-    parts = asdict(verdict).items()
-    plain = {name: list(part) if isinstance(part, tuple) else part for name, part in parts if part}
+    parts = asdict(verdict) if isinstance(verdict, Ask) else vars(verdict)  # asdict is slow; only these hold others
+    plain = {name: list(part) if isinstance(part, tuple) else part for name, part in parts.items() if part}
     return {"is": type(verdict).__name__.lower(), **plain}
 
 
@@ -373,6 +387,21 @@ class Generation:
     attempts: int = 1
     money: float = 0.0
     near: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What an engine made of texts: of each its vector. What it cost is counted as for a `Generation`: its tokens are
+    the prompt's."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    prompt: int = 0
+    seconds: float = 0.0
+    queued: float = 0.0
+    attempts: int = 1
+    money: float = 0.0
+    cached: ClassVar[int] = 0
+    completion: ClassVar[int] = 0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, cast
 from kernos.kernel import abi
 from kernos.kernel.abi import Ended, Extracted, Invoked, Proposed, Recalled, Request
 from kernos.kernel.errors import ProgramError
-from kernos.kernel.types import Deny, Generation, Json, Message, Snapshot
+from kernos.kernel.types import Deny, Embedded, Generation, Json, Message, Snapshot
 
 Program = Callable[["Process"], Coroutine[Any, Any, Json]]
 
@@ -83,6 +83,13 @@ class Process:
         do
         nothing; a field that is not there, or does not stand in the text, is left out."""
         return dict(cast(Extracted, await _SystemCall(abi.Extract(text, schema))).value)
+
+    async def embed(self, texts: Sequence[str], engine: str = "") -> tuple[tuple[float, ...], ...]:
+        """Of each text its vector, made by an engine that embeds. Raises ProgramError if the engine is not granted."""
+        reply = await _SystemCall(abi.Embed(tuple(texts), engine))
+        if isinstance(reply, Deny):
+            raise ProgramError(reply.reason)
+        return cast(Embedded, reply).vectors
 
     async def ask(self, question: str) -> str:
         """Ask the owner, and wait for the answer."""

@@ -1,7 +1,8 @@
 """Tool use by grammar: any small model makes a well-formed call, because it can decode nothing else.
 
-`messages` writes a prompt for a chat template that knows no tools; `union` is the JSON schema of all actions that may
-be chosen now, to decode under; `action_of` reads what came out, `ReplyStream` its text while it is still coming.
+`messages` writes a prompt for a chat template that knows no tools; `form` is the JSON schema to decode under, mostly
+the `union` of all actions that may be chosen now; `answer` reads what came out, and `said` its text while it is still
+coming, with `action_of` and `ReplyStream`. A prompt that knows no tools is answered in plain text, without any of this.
 `checked`, `whole` and `TextStream` serve the client where it uses tools natively as well.
 An action is written as models learnt to write calls: {"name": ..., "arguments": {...}}.
 """
@@ -27,6 +28,26 @@ _REPLY_SCHEMA: Json = {
     "required": ["text"],
     "additionalProperties": False,
 }
+
+
+def _plainly(prompt: Prompt) -> bool:
+    """Whether the answer is the text of a reply itself, and not the JSON of an action."""
+    return prompt.speak and not prompt.offers and bool(prompt.shape or not prompt.tools)
+
+
+def form(prompt: Prompt) -> Json | None:
+    """The schema to decode under; None for free text. Raises EngineError if there is nothing to choose."""
+    return (dict(prompt.shape) or None) if _plainly(prompt) else union(prompt)
+
+
+def answer(prompt: Prompt, text: str, complete: bool) -> Action:
+    """The action in a finished answer; see `action_of`."""
+    return Action(REPLY, {"text": TextStream().feed(text)}) if _plainly(prompt) else action_of(text, complete)
+
+
+def said(prompt: Prompt, text: str) -> str:
+    """What may be shown of the reply in an unfinished answer; empty if it is no reply."""
+    return (TextStream() if _plainly(prompt) else ReplyStream()).feed(text)
 
 
 def union(prompt: Prompt) -> Json:
@@ -67,12 +88,20 @@ def _branch(name: str, schema: Json) -> Json:
 def messages(prompt: Prompt) -> list[dict[str, str]]:
     """The prompt as plain chat messages. What is described never depends on what is offered, nor on whether the model
     may speak: the prefix stays, and the grammar alone says what may be chosen."""
+    if not (prompt.tools or prompt.offers):
+        return [_spoken(message) for message in prompt.messages]
     manual = _HEAD + "\n".join([*map(_line, prompt.tools), _REPLY_LINE])
     written = [plain(message) for message in prompt.messages]
     if written and written[0]["role"] == "system":
         written[0] = {"role": "system", "content": written[0]["content"] + manual}
         return written
     return [{"role": "system", "content": manual.lstrip()}, *written]
+
+
+def _spoken(message: Message) -> dict[str, str]:
+    """A message as text, a reply as what it says."""
+    action = message.action
+    return {"role": message.role, "content": action.text} if action and action.name == REPLY else plain(message)
 
 
 def _line(tool: ToolSpec) -> str:
@@ -135,11 +164,47 @@ class TextStream:
     """The text of a reply, without the blanks around it, piece by piece, while the model writes it."""
 
     def __init__(self) -> None:
+        self._given: list[str] = []
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Take what came; return the text that is new, which is never taken back; empty if there is none."""
+        held = self._held + piece
+        certain = _certain(held if self._given else held.lstrip())
+        new = certain.rstrip()
+        self._held = certain[len(new) :] + (held[-1:] if _half(held) else "")
+        if new:
+            self._given.append(new)
+        return new
+
+    @property
+    def text(self) -> str:
+        """The text as far as it is certain."""
+        return "".join(self._given)
+
+
+def _half(text: str) -> bool:
+    """Whether a text ends with half a surrogate pair, whose other half may be to come."""
+    return "\ud800" <= text[-1:] <= "\udbff"
+
+
+def _certain(text: str) -> str:
+    mended: str = whole(text[:-1] if _half(text) else text)
+    return mended
+
+
+class ReplyStream:
+    """The text of a reply out of its JSON; empty if it is no reply."""
+
+    _OPENING = re.compile(r'\s*\{\s*"name"\s*:\s*"reply"\s*,\s*"arguments"\s*:\s*\{\s*"text"\s*:\s*"')
+    _STRING = re.compile(r'(?:[^"\\]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*')
+
+    def __init__(self) -> None:
         self.raw = ""
         self._given = 0
 
     def feed(self, piece: str) -> str:
-        """Take what came; return the text that is new, which is never taken back; empty if there is none."""
+        """Take what came; return the text that is new, as a `TextStream` does."""
         self.raw += piece
         text = self.text
         new, self._given = text[self._given :], len(text)
@@ -148,23 +213,6 @@ class TextStream:
     @property
     def text(self) -> str:
         """The text as far as it is certain."""
-        return _certain(self.raw).strip()
-
-
-def _certain(text: str) -> str:
-    """The text less half a surrogate pair at its end, whose other half may be to come."""
-    mended: str = whole(text[:-1] if "\ud800" <= text[-1:] <= "\udbff" else text)
-    return mended
-
-
-class ReplyStream(TextStream):
-    """The text of a reply out of its JSON; empty if it is no reply."""
-
-    _OPENING = re.compile(r'\s*\{\s*"name"\s*:\s*"reply"\s*,\s*"arguments"\s*:\s*\{\s*"text"\s*:\s*"')
-    _STRING = re.compile(r'(?:[^"\\]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*')
-
-    @property
-    def text(self) -> str:
         opening = self._OPENING.match(self.raw)
         string = self._STRING.match(self.raw, opening.end()) if opening else None
         if string is None:

@@ -48,9 +48,10 @@ def main() -> None:
     params.api_keys = [settings["key"]]
     params.n_ctx = settings["context"] * settings["slots"]
     params.n_parallel = settings["slots"]
-    params.n_ubatch = 128
+    params.n_batch = params.n_ubatch = 128  # a prefill holds up those who decode for so many tokens at a time
     params.cpuparams.n_threads = settings["threads"] or os.cpu_count() or 1
     params.use_jinja = True
+    params.slot_save_path = settings["states"]
     params.cache_ram_mib = 0  # llama.cpp #27148: one conversation's state reached another through this cache
     server = xllamacpp.Server(params)
     print(json.dumps({"address": server.listening_address}), file=greeting, flush=True)

@@ -8,7 +8,9 @@ from kernos.kernel.errors import BadInput, NotFound
 
 STATE = ".kernos"
 """The folder in a company's folder that holds the journal and the lock; git is told to leave it out."""
-_READ = ("COMPANY.md", "*.toml", "**/AGENTS.md", "**/SKILL.md", "**/TASK.md", "policies/*.cedar")
+_READ = ("COMPANY.md", "*.toml", "mcp.json", "**/AGENTS.md", "**/SKILL.md", "**/TASK.md", "policies/*.cedar")
+_KEPT = f"{STATE}/mcp/*.json"
+"""What Kernos wrote itself and reads again."""
 
 
 def texts(place: Path) -> dict[str, str]:
@@ -17,7 +19,8 @@ def texts(place: Path) -> dict[str, str]:
         return {place.name: text(place, place.name)}
     if not place.is_dir():
         raise NotFound("folder", str(place), "a company's folder, or a sub-agent's .md file")
-    paths = sorted(path for pattern in _READ for path in place.glob(pattern) if STATE not in path.parts)
+    written = (path for pattern in _READ for path in place.glob(pattern) if STATE not in path.parts)
+    paths = sorted([*written, *place.glob(_KEPT)])
     names = {path: path.relative_to(place).as_posix() for path in paths}
     return {name: text(path, name) for path, name in names.items()}
 
@@ -41,3 +44,13 @@ def state(home: Path) -> Path:
     except OSError as error:
         raise BadInput(str(folder), str(error.strerror), "a folder that can be written") from None
     return folder
+
+
+def keep(home: Path, name: str, text: str) -> None:
+    """Write a file of this path in a folder, whole or not at all."""
+    state(home)
+    path = home / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)

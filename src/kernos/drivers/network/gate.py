@@ -13,6 +13,7 @@ open sockets themselves, nor other programs; so a program is started only if it 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
@@ -24,7 +25,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kernos.kernel.errors import BadInput
+from kernos.kernel.errors import BadInput, Unsupported
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -92,7 +93,12 @@ class Gate:
 
     @contextmanager
     def closed(self, environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
-        """For all of this program, in the block. If several are closed, all have to admit."""
+        """For all of this program, in the block. If several are closed, all have to admit.
+
+        Raises Unsupported on an event loop that connects in C, where no audit hook stands (uvloop).
+        """
+        if (loop := _running()) is not None and not isinstance(loop, asyncio.BaseEventLoop):
+            raise Unsupported(f"sovereign mode cannot watch the event loop {type(loop).__module__}: use asyncio's own")
         _stand()
         _closed.append(self)
         for name in [name for name in environ if name.lower().endswith("_proxy")]:
@@ -185,6 +191,13 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _name(host: Any) -> str:

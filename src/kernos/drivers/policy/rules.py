@@ -33,7 +33,8 @@ PACKS = ("redlines.cedar", "base.cedar")
 NO_GRANT, NO_RULE = "grant", "policy"
 """The rules that deny what no policy permits, and what cannot be evaluated."""
 RESOURCES = {
-    "generate": "Engine", "extract": "Engine", "invoke": "Tool", "spawn": "Employee", "wait": "Process", "ask": "Owner",
+    "generate": "Engine", "extract": "Engine", "embed": "Engine", "invoke": "Tool", "spawn": "Employee",
+    "wait": "Process", "ask": "Owner",
     "send": "Owner", "propose": "Owner", "receive": "System", "sleep": "System", "remember": "System",
     "recall": "System", "now": "System", "random": "System", "checkpoint": "System",
 }  # fmt: skip

@@ -11,14 +11,14 @@ A server may echo the key in an error, a tool may print its environment: behind 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from urllib.parse import quote
 
 from kernos.kernel.errors import KernosError
-from kernos.kernel.ports import Engine, Prompt, Tool, ToolResult
-from kernos.kernel.types import Action, Generation, Json, ToolSpec
+from kernos.kernel.ports import Embedder, Engine, Prompt, SlotEngine, Tool, ToolResult
+from kernos.kernel.types import Action, Embedded, Generation, Json, ToolSpec
 
 SHORTEST = 6
 """A secret that is shorter is not hidden: it would be found in words that have nothing to do with it."""
@@ -55,7 +55,9 @@ class Veil:
         return [self.value(part) for part in value] if isinstance(value, list | tuple) else value
 
     def engine(self, engine: Engine) -> Engine:
-        return _VeiledEngine(engine, self)
+        if isinstance(engine, SlotEngine):
+            return _VeiledSlots(engine, self)
+        return _VeiledEmbedder(engine, self) if isinstance(engine, Embedder) else _VeiledEngine(engine, self)
 
     def tool(self, tool: Tool) -> Tool:
         return _VeiledTool(tool, self)
@@ -112,6 +114,45 @@ class _VeiledEngine:
 
     async def close(self) -> None:
         await self._engine.close()
+
+
+class _VeiledEmbedder(_VeiledEngine):
+    """An engine behind a veil that makes vectors."""
+
+    def __init__(self, engine: Embedder, veil: Veil) -> None:
+        super().__init__(engine, veil)
+        self._embedder = engine
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        with self._veil.errors():
+            return await self._embedder.embed(texts)
+
+
+class _VeiledSlots(_VeiledEngine):
+    """An engine behind a veil whose contexts the kernel manages: they stay as they are, what comes out is veiled."""
+
+    def __init__(self, engine: SlotEngine, veil: Veil) -> None:
+        super().__init__(engine, veil)
+        self._slots = engine
+        self.start, self.segments, self.feed, self.decode = engine.start, engine.segments, engine.feed, engine.decode
+        self.save, self.restore, self.erase, self.drop = engine.save, engine.restore, engine.erase, engine.drop
+
+    @property
+    def resident(self) -> int:
+        return self._slots.resident
+
+    @property
+    def life(self) -> int:
+        return self._slots.life
+
+    def answer(self, prompt: Prompt, text: str, complete: bool) -> Action:
+        action = self._slots.answer(prompt, text, complete)
+        return Action(self._veil.text(action.name), self._veil.value(action.arguments))
+
+    def said(self, prompt: Prompt, text: str) -> str:
+        """What is certain to hold no part of a secret."""
+        shown = self._veil.text(self._slots.said(prompt, text))
+        return shown[: len(shown) - self._veil.begun(shown)]
 
 
 class _VeiledTool:

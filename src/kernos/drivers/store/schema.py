@@ -5,15 +5,16 @@ a revision to `migrations` that changes it where it is already, and raises `HEAD
 
 `journal` and `contents` are the truth; `processes` is an index of it, with the epoch of the newest claim. `notes` are
 what waits for a process, in the order of `n`. `memories` say where the latest value of a key stands, `spent` what an
-owner used on a day. Hashes are kept as 32 bytes, half of their hexadecimal form. Tables keep SQLite's rowid: measured
-on 20,000 rows and contents, `WITHOUT ROWID` took 14 to 37 % more space, for its trees hold long values badly.
+owner used on a day. `keys` are those of the API, with the revoked ones. Hashes are kept as 32 bytes, half of their
+hexadecimal form. Tables keep SQLite's rowid: measured on 20,000 rows and contents, `WITHOUT ROWID` took 14 to 37 % more
+space, for its trees hold long values badly.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-HEAD = "0001"
+HEAD = "0002"
 
 metadata = MetaData()
 
@@ -101,3 +102,19 @@ spent = Table(
     Column("money", Number, nullable=False),
     Column("seconds", Number, nullable=False),
 )
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("name", Name, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("employee", Text, nullable=False),
+    Column("pid", Text, nullable=False),
+    Column("speaks", Boolean, nullable=False),
+    Column("made", Number, nullable=False),
+    Column("revoked", Number),
+)
+_HOLDS = text("revoked IS NULL")
+Index("keys_name", keys.c.name, unique=True, sqlite_where=_HOLDS, postgresql_where=_HOLDS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Row, make_url, select, text, tuple_
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from kernos.drivers.store import queries
 from kernos.drivers.store.database import Database, Durability
@@ -53,11 +53,12 @@ class _Job:
     rows: Rows = field(default_factory=dict)
     writes: Sequence[Write] = ()
     claim: str | None = None
-    done: Future[int] = field(default_factory=Future)
+    done: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class SqlStore:
-    """A database, its writer thread and the jobs that wait for it. `engine` is where its connections come from."""
+    """A database, its writer thread with the connection that it keeps, and the jobs that wait for it. `engine` is where
+    connections come from."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -66,6 +67,7 @@ class SqlStore:
         self._pending: deque[_Job] = deque()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernos-store")
         self._held: Connection | None = None
+        self._writing: Connection | None = None
         self._troubled = False
         self._closed = False
 
@@ -108,6 +110,20 @@ class SqlStore:
         except SQLAlchemyError as error:
             right = "an SQL script that runs, again and again (create table if not exists ...)"
             raise BadInput(where, self._database.sentence(error), right) from None
+
+    async def apart(self, work: Callable[[Connection], T], alone: bool = False) -> T:
+        """Do something in a transaction of its own, beside the journal; `alone`: while nobody else writes."""
+        self._check_open()
+        return await asyncio.to_thread(self._apart, work, alone)
+
+    def _apart(self, work: Callable[[Connection], T], alone: bool) -> T:
+        try:
+            with self.engine.begin() as connection:
+                if alone:
+                    self._database.alone(connection)
+                return work(connection)
+        except SQLAlchemyError as error:
+            raise self._told(error) from None
 
     async def commit(self, commit: Commit) -> None:
         await self._written(_Job(rows(commit), commit.writes))
@@ -170,6 +186,13 @@ class SqlStore:
         self._writer.shutdown()
         if self._held is not None:
             self._held.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Have no connection that another does not use just now."""
+        if self._writing is not None:
+            self._writing.close()
+        self._writing = None
         self.engine.dispose()
 
     def _check_open(self) -> None:
@@ -193,15 +216,16 @@ class SqlStore:
     async def _written(self, job: _Job) -> int:
         self._check_open()
         self._pending.append(job)
-        self._writer.submit(self._drain)
-        return await asyncio.wrap_future(job.done)
+        if len(self._pending) == 1:  # whoever takes a job that waits already takes this one too
+            self._writer.submit(self._drain)
+        return await job.done
 
     def _drain(self) -> None:
-        """Commit all that waits. Runs once for each job, and finds nothing if an earlier run took it along."""
+        """Commit all that waits, and that somebody still waits for."""
         jobs: list[_Job] = []
         while self._pending:
             job = self._pending.popleft()
-            if job.done.set_running_or_notify_cancel():
+            if not job.done.cancelled():
                 jobs.append(job)
         if jobs:
             self._settle(jobs)
@@ -211,23 +235,24 @@ class SqlStore:
             epochs = self._commit(jobs)
         except Exception as error:  # Whatever it is, it is for the caller: the thread has others to serve.
             # What has cost all of them their patience would cost each alone as much again.
-            together = len(jobs) == 1 or self._database.hopeless(error)
-            for job in jobs:
-                if together:
-                    job.done.set_exception(self._told(error))
-                else:
+            if len(jobs) == 1 or self._database.hopeless(error):
+                _tell(jobs, [self._told(error) for _ in jobs])
+            else:
+                for job in jobs:
                     self._settle([job])
         else:
-            for job, epoch in zip(jobs, epochs, strict=True):
-                job.done.set_result(epoch)
+            _tell(jobs, epochs)
 
     def _commit(self, jobs: Sequence[_Job]) -> Sequence[int]:
         if self._troubled:
             # What was opened while the database was read-only, or just then gone, stays so; the cause may have ended.
-            self.engine.dispose()
+            self._let_go()
             self._troubled = False
+        if self._writing is None:
+            self._writing = self.engine.connect()
+        connection = self._writing
         try:
-            with self.engine.begin() as connection:
+            with connection.begin():
                 epochs = [self._claimed(connection, job.claim) if job.claim is not None else 0 for job in jobs]
                 for kind, order in KINDS.items():
                     self._run(connection, kind, order, [row for job in jobs for row in job.rows.get(kind, ())])
@@ -248,9 +273,19 @@ class SqlStore:
             return
         if order and len(values) > 1:
             values.sort(key=itemgetter(*order))
-        done = connection.exec_driver_sql(self._statements[kind], values)
-        if kind in FENCED and done.rowcount != len(values):
+        if self._changed(connection, self._statements[kind], values) != len(values) and kind in FENCED:
             raise self._fenced(connection, values)
+
+    def _changed(self, connection: Connection, statement: str, values: Sequence[Values]) -> int:
+        """How many rows a statement changes. What SQLAlchemy does for each costs more than the statement."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.executemany(statement, values)
+            return cursor.rowcount
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise DBAPIError.instance(statement, None, error, self.engine.dialect.loaded_dbapi.Error) from None
+        finally:
+            cursor.close()
 
     def _fenced(self, connection: Connection, values: Iterable[Values]) -> Fenced:
         """The error that names the first process that another has claimed."""
@@ -299,6 +334,25 @@ class SqlStore:
             return error
         self._troubled = True
         return StoreError(f"{self._database.label}: {self._database.sentence(error)}")
+
+
+def _tell(jobs: Sequence[_Job], results: Sequence[int | Exception]) -> None:
+    """Tell those who wait, in their loop, what came of it: all of them at once, for waking a loop costs a system
+    call."""
+    told = [(job.done, result) for job, result in zip(jobs, results, strict=True)]
+    for loop in {done.get_loop() for done, _ in told}:
+        with suppress(RuntimeError):  # it is closed: nobody waits there any more
+            loop.call_soon_threadsafe(_hear, [(done, result) for done, result in told if done.get_loop() is loop])
+
+
+def _hear(told: Sequence[tuple[asyncio.Future[int], int | Exception]]) -> None:
+    for done, result in told:
+        if done.done():  # whoever waited was cancelled
+            continue
+        if isinstance(result, Exception):
+            done.set_exception(result)
+        else:
+            done.set_result(result)
 
 
 def _clashing(keys: Sequence[T], there: set[T]) -> Iterable[T]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from jsonschema import Draft202012Validator
+from referencing import Registry
 
 from kernos.kernel.errors import ToolError, Unsupported
 from kernos.kernel.ports import ToolResult
@@ -34,7 +35,7 @@ class Checked:
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
-        return Draft202012Validator(dict(self._spec.schema))
+        return Draft202012Validator(dict(self._spec.schema), registry=Registry())  # nothing is fetched for a schema
 
 
 class Unserved(Checked):

@@ -115,7 +115,7 @@ def _call(intent: Record, outcome: Record | None, answer: Record | None, asking:
     cost = body.get("cost", {})
     call = intent.body["call"]
     decision = _decision(intent.body, answer.body if answer else None, outcome is None, asking)
-    timed = call in ("generate", "invoke") and outcome is not None and not decision.startswith("deny")
+    timed = call in ("generate", "embed", "invoke") and outcome is not None and not decision.startswith("deny")
     return Line(
         intent.seq, intent.at, call, _detail(call, intent.body, body), decision,
         cost.get("prompt", 0) + cost.get("completion", 0), cost.get("cached", 0),
@@ -138,7 +138,7 @@ def _decision(intent: Body, answer: Body | None, is_open: bool, asking: bool) ->
 
 
 def _detail(call: str, asked: Body, got: Body) -> str:
-    if got.get("is") == "denied" and call != "invoke":
+    if got.get("is") in ("denied", "wrong") and call != "invoke":
         return f"{_asked(call, asked)} → {_result(got)}"
     match call:
         case "generate":
@@ -177,6 +177,8 @@ def _asked(call: str, asked: Body) -> str:
             return f"{asked['key']} = {_text(asked.get('value', '…'))}"
         case "recall":
             return str(asked["key"])
+        case "embed":
+            return count(len(asked.get("texts", ())), "text")
         case "propose":
             return "; ".join(_action(tool, arguments) for tool, arguments in asked.get("calls", ()))
     return ""
@@ -222,6 +224,10 @@ def _result(got: Body) -> str:
             return _cut(got["reason"])
         case "failed":
             return _cut(f"failed: {got['error']}")
+        case "wrong":
+            return _cut(f"{got['where']}: found {got['found']}; expected {got['right']}")
+        case "embedded":
+            return count(len(got.get("vectors", ())), "vector")
         case "text":
             return _text(got.get("text", "…"))
         case "ended":
@@ -285,7 +291,7 @@ def costly(shown: Sequence[Line]) -> bool:
 
 def summary(shown: Sequence[Line]) -> str:
     """What all of it came to, in one line."""
-    model = [line for line in shown if line.call == "generate"]
+    model = [line for line in shown if line.call in ("generate", "embed")]
     tools = [line for line in shown if line.call == "invoke"]
     refused = sum(line.decision.startswith("deny") for line in shown)
     tokens, cached = sum(line.tokens for line in shown), sum(line.cached for line in shown)

@@ -21,6 +21,7 @@ SECTIONS = {
         "init": ("folder", "Make a working company folder."),
         "check": ("folder", "Validate a company folder: what is wrong, and where."),
         "policy": ("policy", "Show, test and explain the rules."),
+        "mcp": ("servers", "List the tools of MCP servers, and accept those that have changed."),
         "model": ("models", "List, pull and remove models."),
     },
     "Work": {
@@ -28,9 +29,12 @@ SECTIONS = {
         "run": ("talk", "Give an employee one task, or run its program to the end."),
         "resume": ("talk", "Go on with a process from its journal."),
         "work": ("worker", "Give turns to every process of a folder until Ctrl-C."),
+        "up": ("up", "Serve a folder to any agent and program: OpenAI's API, MCP, A2A, and its own."),
+        "key": ("keys", "Make, list and revoke the keys of the API."),
     },
     "Processes": {
         "ps": ("look", "List processes as a tree."),
+        "top": ("top", "Show engines, slots, queues and processes, live."),
         "log": ("look", "Show what a process did, call by call."),
         "wait": ("look", "Wait until a process has exited."),
         "tell": ("control", "Answer what a process asks, or send it a message."),
@@ -90,6 +94,7 @@ def cli() -> None:
       kernos model pull default            get the default model (1.1 GB)
       kernos init shop && kernos chat shop start a company and talk to its employee
       kernos run shop "..." --detach       start a process in the background, for kernos work
+      kernos up shop                       let any agent in: OPENAI_BASE_URL, MCP, A2A
       kernos ps                            what runs here, why it waits, what it cost
       kernos log PID                       every call of a process, with its decision
     """

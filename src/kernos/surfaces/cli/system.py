@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from contextlib import AbstractAsyncContextManager
+    from socket import socket
+
     from kernos.kernel.errors import KernosError
-    from kernos.kernel.ports import Desk, Dispatcher, Facts, Kernel, Ledger, Ruling
+    from kernos.kernel.ports import Desk, Dispatcher, Facts, Kernel, Keys, Ledger, Office, Ruling
+    from kernos.kernel.types import Json
     from kernos.userland.company.folder import Company
 
 
@@ -94,6 +99,13 @@ class System(Protocol):
     def faults(self, place: Path) -> Sequence[KernosError]: ...
     def missing(self, place: Path) -> Sequence[str]: ...
     def policy(self, place: Path) -> Rules: ...
+    async def listed(self, place: Path, server: str) -> Mapping[str, Json]:
+        """The tools that an MCP server of a place lists now, by name. Raises NotFound if there is no such server,
+        BadInput if it does not answer."""
+
+    def accept(self, place: Path, server: str, tools: Mapping[str, Json]) -> None:
+        """Keep this as the list of a server's tools."""
+
     async def kernel(self, place: Path, alone: bool = True) -> Kernel:
         """A kernel on a place. `alone` locks the place: FolderBusy while another kernos is at work there. Without it
         only `spawn`, `fork`, `replay`, `adopt` and `prune` may be called."""
@@ -106,6 +118,24 @@ class System(Protocol):
 
     async def desk(self, place: Path) -> Desk:
         """Where things are put to processes, whoever is at work on the place."""
+
+    async def keys(self, place: Path) -> Keys:
+        """The keys of the API of a place, which has a journal from then on."""
+
+    def staff(self, place: Path) -> Sequence[str]:
+        """Whom an agent's key may be for."""
+
+    def office(self, place: Path, base: str) -> AbstractAsyncContextManager[Office]:
+        """A place at work, for surfaces with a socket; `base` is where that is served. Raises what `kernel` raises."""
+
+    async def serve(self, office: Office, listener: socket) -> None:
+        """All surfaces on one socket, until the office is closing."""
+
+    def loop(self, place: Path) -> Callable[[], AbstractEventLoop] | None:
+        """What makes the fastest event loop that a place may have; None: the usual one."""
+
+    def beacon(self, place: Path) -> Path:
+        """Where it is written at which address a place is served."""
 
     async def ledger(self, place: Path, audit: bool = False) -> Ledger:
         """The journal of a place, to be shown; with `audit` also to be checked, and what was signed of it: it then has

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from kernos.kernel.types import Field, Json, ToolSpec
 from kernos.kernel.types import Parameter as Rule
-from kernos.userland.company import sidecar
+from kernos.userland.company import mcp, sidecar
 from kernos.userland.company.markdown import Agent, Reader, Skill, Task
 from kernos.userland.company.problems import Problem, nearest
 from kernos.userland.company.sidecar import Employee, JournalTool, Sidecar, SqlTool
@@ -20,7 +20,7 @@ SKILL_TOOLS = ("load_skill", "read_skill_resource")
 @dataclass(frozen=True)
 class Company:
     """A company as its folder has it. `notes` are not errors: they say what was asked for and is not granted.
-    `policies` are its files of them, by path."""
+    `policies` are its files of them, by path, `servers` the MCP servers whose tools it has, by name."""
 
     name: str
     agents: Mapping[str, Agent]
@@ -30,6 +30,7 @@ class Company:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     policies: Mapping[str, str] = field(default_factory=dict)
+    servers: Mapping[str, mcp.Server] = field(default_factory=dict)
 
     def employee(self, slug: str) -> Employee:
         """What the side-car gives to an agent; nothing if it does not name it."""
@@ -44,12 +45,13 @@ def read(files: Mapping[str, str]) -> Company:
     skills = {slug: reader.skill(slug, document) for slug, document in reader.documents("skill", files).items()}
     tasks = {slug: reader.task(slug, document) for slug, document in reader.documents("task", files).items()}
     car, faults = sidecar.parse(files)
-    problems = [*reader.problems, *faults, *_references(agents, car)]
+    servers, strange = mcp.read(files)
+    problems = [*reader.problems, *faults, *strange, *_references(agents, car, servers)]
     if not agents:
         problems.append(Problem("agents/", "no employee", "agents/<slug>/AGENTS.md (kernos init makes one)"))
-    notes = tuple(_notes(agents, skills, tasks, car))
+    notes = (*_notes(agents, skills, tasks, car), *mcp.notes(servers))
     policies = {path: text for path, text in files.items() if path.endswith(".cedar")}
-    return Company(name, agents, skills, tasks, car, tuple(problems), notes, policies)
+    return Company(name, agents, skills, tasks, car, tuple(problems), notes, policies, servers)
 
 
 def read_single(path: str, text: str) -> Company:
@@ -62,16 +64,25 @@ def read_single(path: str, text: str) -> Company:
     return Company(agent.name, {slug: agent}, {}, {}, Sidecar(), tuple(reader.problems), notes)
 
 
-def _references(agents: Mapping[str, Agent], car: Sidecar) -> Iterator[Problem]:
+def _references(agents: Mapping[str, Agent], car: Sidecar, servers: Mapping[str, mcp.Server]) -> Iterator[Problem]:
     """Names in the side-car that name nothing."""
     for slug, employee in car.employees.items():
         at = f"{sidecar.FILE}: employees.{slug}"
         if slug not in agents:
             yield Problem(at, "no such agent", nearest(slug, agents, "the name of a folder under agents/"))
-        yield from _employee(at, employee, agents, car)
+        yield from _employee(at, employee, agents, car, servers)
         yield from _limits(f"{at}.limits", employee)
     yield from _tools(car)
     yield from _guard(car)
+    for name, one in car.engines.items():
+        if one.role in car.engines and one.role != name:
+            at = f"{sidecar.FILE}: engines.{name}.role"
+            yield Problem(at, f"{one.role!r}, which is an engine", "a name that no engine has")
+    yield from mcp.references(servers, car.mcp, car.tools)
+    for name, server in car.mcp.items():
+        for tool, declared in server.tools.items():
+            for parameter, origin in declared.parameters.items():
+                yield from _vocabulary(f"{sidecar.FILE}: mcp.{name}.tools.{tool}.parameters.{parameter}", origin, car)
     if car.journal.dispatcher == "procrastinate" and not car.journal.url:
         right = "a PostgreSQL database in journal.url: workers meet there"
         yield Problem(f"{sidecar.FILE}: journal.dispatcher", "'procrastinate' without a url", right)
@@ -84,15 +95,17 @@ def _guard(car: Sidecar) -> Iterator[Problem]:
         yield Problem(f"{sidecar.FILE}: redlines.guard", repr(car.redlines.guard), right)
 
 
-def _employee(at: str, employee: Employee, agents: Mapping[str, Agent], car: Sidecar) -> Iterator[Problem]:
-    if employee.engine and employee.engine not in car.engines:
-        right = nearest(employee.engine, car.engines, "a table under [engines]")
-        yield Problem(f"{at}.engine", repr(employee.engine), right)
+def _employee(
+    at: str, employee: Employee, agents: Mapping[str, Agent], car: Sidecar, servers: Mapping[str, mcp.Server]
+) -> Iterator[Problem]:
+    if employee.engine:
+        yield from _engine(f"{at}.engine", employee.engine, car)
+    for engine in employee.engines:
+        yield from _engine(f"{at}.engines", engine, car)
     for tool in employee.tools:
-        if tool not in car.tools:
-            yield Problem(f"{at}.tools", repr(tool), nearest(tool, car.tools, "a table under [tools]"))
+        yield from _tool(f"{at}.tools", tool, car, servers)
     for place, grant in enumerate(employee.grants):
-        yield from _grant(f"{at}.grants[{place}]", grant, employee, car)
+        yield from _grant(f"{at}.grants[{place}]", grant, employee, car, servers)
     for tool in set(employee.ask) - set(employee.tools):
         yield Problem(f"{at}.ask", repr(tool), nearest(tool, employee.tools, "one of its tools"))
     for other in employee.spawns:
@@ -100,15 +113,31 @@ def _employee(at: str, employee: Employee, agents: Mapping[str, Agent], car: Sid
             yield Problem(f"{at}.spawns", repr(other), nearest(other, agents, "an agent of this company"))
 
 
-def _grant(at: str, grant: sidecar.Grant, employee: Employee, car: Sidecar) -> Iterator[Problem]:
-    tool = car.tools.get(grant.tool)
-    if tool is None:
-        yield Problem(f"{at}.tool", repr(grant.tool), nearest(grant.tool, car.tools, "a table under [tools]"))
+def _engine(at: str, engine: str, car: Sidecar) -> Iterator[Problem]:
+    if engine not in car.engines:
+        yield Problem(at, repr(engine), nearest(engine, car.engines, "a table under [engines]"))
+
+
+def _tool(at: str, tool: str, car: Sidecar, servers: Mapping[str, mcp.Server]) -> Iterator[Problem]:
+    """A tool that is neither the company's own nor of one of its servers, as far as these are known."""
+    if tool not in car.tools and not any(server.may_have(tool) for server in servers.values()):
+        known = [*car.tools, *(name for server in servers.values() for name in server.names)]
+        yield Problem(at, repr(tool), nearest(tool, known, "a table under [tools]"))
+
+
+def _grant(
+    at: str, grant: sidecar.Grant, employee: Employee, car: Sidecar, servers: Mapping[str, mcp.Server]
+) -> Iterator[Problem]:
+    yield from _tool(f"{at}.tool", grant.tool, car, servers)
     if grant.tool in employee.tools:
         yield Problem(f"{at}.tool", f"{grant.tool!r}, which `tools` grants without conditions", "it in one of the two")
-    if isinstance(tool, SqlTool | JournalTool):
-        for name in grant.when.keys() - tool.parameters.keys():
-            yield Problem(f"{at}.when", repr(name), nearest(name, tool.parameters, "a parameter of the tool"))
+    tool = car.tools.get(grant.tool)
+    parameters: Mapping[str, Json] | None = tool.parameters if isinstance(tool, SqlTool | JournalTool) else None
+    for server in servers.values():
+        if grant.tool in server.names:
+            parameters = server.parameters(server.names[grant.tool])
+    for name in grant.when.keys() - parameters.keys() if parameters is not None else ():
+        yield Problem(f"{at}.when", repr(name), nearest(name, parameters or (), "a parameter of the tool"))
 
 
 def _tools(car: Sidecar) -> Iterator[Problem]:
@@ -152,11 +181,15 @@ def _sql(
         yield Problem(f"{at}.{field}", f":{name}", nearest(name, parameters, "a parameter of the tool"))
 
 
+def _vocabulary(at: str, origin: sidecar.Origin, car: Sidecar) -> Iterator[Problem]:
+    if origin.vocabulary and origin.vocabulary not in car.vocabulary:
+        right = nearest(origin.vocabulary, car.vocabulary, "a table under [vocabulary]")
+        yield Problem(f"{at}.vocabulary", repr(origin.vocabulary), right)
+
+
 def _parameter(at: str, parameter: sidecar.Parameter, car: Sidecar) -> Iterator[Problem]:
     """What keeps a parameter from ever having a value."""
-    if parameter.vocabulary and parameter.vocabulary not in car.vocabulary:
-        right = nearest(parameter.vocabulary, car.vocabulary, "a table under [vocabulary]")
-        yield Problem(f"{at}.vocabulary", repr(parameter.vocabulary), right)
+    yield from _vocabulary(at, parameter, car)
     if parameter.vocabulary and parameter.type != "string":
         right = "'string': the values of a vocabulary are texts"
         yield Problem(f"{at}.type", f"{parameter.type!r} with a vocabulary", right)
@@ -207,12 +240,8 @@ def sql_spec(name: str, tool: SqlTool | JournalTool, vocabulary: Mapping[str, Ma
     properties: dict[str, Json] = {}
     rules: dict[str, Rule] = {}
     for key, parameter in tool.parameters.items():
-        words = vocabulary.get(parameter.vocabulary, {})
-        properties[key] = _property(parameter, list(words))
-        aliases = {value: tuple(said) for value, said in words.items()}
-        rules[key] = Rule(
-            parameter.source, aliases, tuple(parameter.units), parameter.question, parameter.use, parameter.of
-        )  # fmt: skip
+        properties[key] = _property(parameter, list(vocabulary.get(parameter.vocabulary, ())))
+        rules[key] = mcp.rule(parameter, vocabulary)
     schema = {
         "type": "object",
         "properties": properties,

@@ -1,0 +1,96 @@
+"""The load of issue 5 on real llama.cpp (SmolLM2, four slots), three seeds; about 35 minutes on a quiet machine.
+
+    python -m benchmarks.scheduling [--seeds 1 2 3]
+
+Twelve interactive programs of three calls arrive over a minute among four batch programs of twenty that start at once;
+each has a context of its own over a shared beginning of 300 tokens.
+(a) llama-server: first come, first served, its host cache on; (b) Kernos without history; (c) Kernos with the history
+of the runs (b) with other seeds; (d) Kernos knowing every length, with a slot for every program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from statistics import fmean
+
+from benchmarks.scheduling import loads
+from benchmarks.scheduling.engines import alone, embedded
+from benchmarks.scheduling.loads import Program
+from benchmarks.scheduling.runs import Kernos, Known, Result, run
+from benchmarks.table import show
+from kernos.kernel.scheduler.history import History
+
+WAYS = ("a llama-server", "b cold", "c history", "d oracle")
+
+
+async def by_itself(load: Sequence[Program]) -> Result:
+    """(a)."""
+    async with alone() as server:
+        done = await run(load, server.ask)
+        done.prompt_tokens, done.generated = server.result.prompt_tokens, server.result.generated
+        return done
+
+
+async def through_kernos(load: Sequence[Program], history: History, slots: int = 4) -> Result:
+    """(b), (c), (d). What it teaches stays in the history."""
+    engine = embedded(slots)
+    kernos = Kernos(engine, history)
+    try:
+        await engine.start()
+        done = await run(load, kernos.ask, kernos.over)
+        done.prompt_tokens, done.generated, done.least = kernos.computed, kernos.generated, kernos.least()
+        return done
+    finally:
+        await engine.close()
+
+
+async def measure(seeds: Sequence[int]) -> dict[str, list[Result]]:
+    """All runs, by way."""
+    histories = {seed: History() for seed in seeds}
+    runs: dict[str, list[Result]] = {way: [] for way in WAYS}
+    for seed in seeds:
+        load = loads.mixed(seed)
+        runs[WAYS[0]].append(_told(f"seed {seed} a", await by_itself(load)))
+        runs[WAYS[1]].append(_told(f"seed {seed} b", await through_kernos(load, histories[seed])))
+    for place, seed in enumerate(seeds):
+        load, learnt = loads.mixed(seed), histories[seeds[place - 1]]
+        runs[WAYS[2]].append(_told(f"seed {seed} c", await through_kernos(load, learnt.copy())))
+        known = Known(load, 150.0, 90.0)
+        runs[WAYS[3]].append(_told(f"seed {seed} d", await through_kernos(load, known, len(load))))
+    return runs
+
+
+def _told(name: str, result: Result) -> Result:
+    print(f"{name}: {result.seconds:.0f} s, mean {result.mean():.1f} s", flush=True)
+    return result
+
+
+def _ratio(above: Sequence[Result], below: Sequence[Result], kind: str = "") -> float:
+    return round(fmean(one.mean(kind) / other.mean(kind) for one, other in zip(above, below, strict=True)), 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    runs = asyncio.run(measure(parser.parse_args().seeds))
+    a, b, c, d = (runs[way] for way in WAYS)
+    rows = [
+        [way, f"{place + 1}", kind or "all", *result.row(kind), result.prompt_tokens,
+         f"{result.generated / result.seconds:.0f}"]
+        for way, results in runs.items() for place, result in enumerate(results) for kind in ("", "i", "b")
+    ]  # fmt: skip
+    figures = {
+        "interactive": _ratio(a, c, "i"), "interactive_cold": _ratio(a, b, "i"),
+        "all": _ratio(a, c), "all_cold": _ratio(a, b), "batch": _ratio(c, a, "b"),
+        "throughput": round(fmean(y.rate / x.rate for x, y in zip(a, c, strict=True)), 2),
+        "prompt_tokens": round(fmean(each.prompt_tokens / each.least for each in c), 3),
+        "to_oracle": _ratio(c, d),
+    }  # fmt: skip
+    columns = ("way", "seed", "kind", "mean s", "p50", "p99", "first token", "its p99", "prompt tokens", "tokens/s")
+    show("Twelve interactive programs among four batch programs", columns, rows, figures)
+
+
+if __name__ == "__main__":
+    main()

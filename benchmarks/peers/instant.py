@@ -2,8 +2,8 @@
 
 python -m benchmarks.peers.instant        prints its port, serves until its input closes
 
-A request's `max_tokens` says of how many pieces the answer is made, each of which is sent by itself. The model `instant`
-sends them as fast as it can, `paced` a thousand a second, so that each arrives alone.
+A request's `max_tokens` says of how many pieces the answer is made, each of which is sent by itself. The model
+`instant` sends them as fast as it can, `paced` a thousand a second, so that each arrives alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def _chosen(delta: dict[str, str], finish: str | None = None) -> bytes:
     return _event(choices=[{"index": 0, "delta": delta, "finish_reason": finish}])
 
 
-_PIECE = _chosen({"role": "assistant", "content": WORD})
+_PIECES = [_chosen({"role": "assistant", "content": word}) for word in (WORD, "and ")]
+"""Sent in turn: LiteLLM breaks a stream off in which too many are the same."""
 _END = _chosen({}, "stop") + _event(choices=[], usage=_SPENT) + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
@@ -79,14 +80,14 @@ class Instant(asyncio.Protocol):
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             self._to.write(_plain({**_HEAD, "object": "chat.completion", "choices": [choice], "usage": _SPENT}))
         elif count <= 2:
-            self._to.write(_ON + _PIECE * count + _END)
+            self._to.write(_ON + _PIECES[0] * count + _END)
         else:
             self._sending = asyncio.ensure_future(self._send(count, 1e-3 if asked["model"] == "paced" else 0.0))
 
     async def _send(self, count: int, pause: float) -> None:
         self._to.write(_ON)
-        for _ in range(count):
-            self._to.write(_PIECE)
+        for number in range(count):
+            self._to.write(_PIECES[number % 2])
             await asyncio.sleep(pause)
         self._to.write(_END)
 

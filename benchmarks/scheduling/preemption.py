@@ -23,7 +23,7 @@ from kernos.kernel.scheduler.history import History
 from kernos.kernel.types import Generation, Message
 
 LONG, SHORT, WRITES = 1_800, 30, 8
-ROUNDS = 5
+ROUNDS = 3
 HEAD_START = 3.0
 """Seconds after which the short call comes."""
 _LONG, _SHORT = Program("long", "long", 0.0, ()), Program("short", "short", 0.0, ())

@@ -311,9 +311,9 @@ async def test_a_refused_connection_is_an_error_that_names_the_address() -> None
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
     async with engine(url) as opened:
-        with pytest.raises(EngineError, match=f"^cannot reach the model server at {url}: [^\n]+$") as raised:
+        with pytest.raises(EngineDied, match=f"^cannot reach the model server at {url}: [^\n]+$") as raised:
             await opened.generate(prompt(), ignore)
-    assert raised.type is EngineError
+    assert raised.type is EngineDied
 
 
 @pytest.mark.parametrize("ending", ["broken", "short"])

@@ -154,7 +154,8 @@ async def test_a_tool_that_is_not_as_it_was_first_seen_is_not_called(server: Mcp
     now = await tool(server, "send")
     for changed in ({"description": "Send words."}, {"inputSchema": {"type": "object"}}, {"name": "send_all"}):
         seen = (await server.tools())["send"] | changed
-        with pytest.raises(ToolError, match=f"has changed its tool {seen['name']}"):
+        told = rf"has changed its tool {seen['name']}.*log\.json; kernos mcp accept tests"
+        with pytest.raises(ToolError, match=told):
             await McpTool(now.spec, server, seen).call({"to": "bob", "text": "hi"}, "key")
     assert done(folder) == before
 

@@ -23,6 +23,7 @@ WRONG: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "spawn: employee": lambda process: process.spawn({}),
     "send: text": lambda process: process.send(5),
     "recall: key": lambda process: process.recall(None),
+    "embed: texts": lambda process: process.embed(["tea", 5]),
     "ask: question": lambda process: process.ask(b"?"),
 }
 

@@ -420,6 +420,23 @@ async def test_a_response_goes_on_from_the_one_before(place: Place, client: Asyn
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("words", ["good morning", CALL], ids=["text", "call"])
+async def test_a_response_is_kept_in_the_journal_and_cannot_be_deleted(
+    place: Place, client: AsyncOpenAI, words: str
+) -> None:
+    made = await client.responses.create(model=ENGINE, input=words, tools=[FLAT], max_output_tokens=9)
+    with pytest.raises(openai.APIStatusError, match="the journal keeps what happened") as refused:
+        await client.responses.delete(made.id)
+    assert refused.value.status_code == 405 and refused.value.response.headers["Allow"] == "GET"
+    kept = await client.responses.retrieve(made.id)
+    assert (kept.id, kept.status, kept.output, kept.usage) == (made.id, made.status, made.output, made.usage)
+    assert kept.max_output_tokens == 9
+    stranger = place.base.with_options(api_key=await place.site.of("eve").key(f"k{len(words)}"))
+    for name, asks in ((made.id, stranger), (made.id + "0", client), (made.id.rpartition("_")[0] + "_", client)):
+        with pytest.raises(openai.NotFoundError):
+            await asks.responses.retrieve(name)
+
+
 def pid_of(response: str) -> str:
     return response.split("_")[1]
 

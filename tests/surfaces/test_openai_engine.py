@@ -6,8 +6,10 @@ import struct
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 import pytest_asyncio
@@ -15,6 +17,7 @@ from openai import AsyncOpenAI
 
 from kernos.drivers.engine.vectors import EmbeddingEngine
 from kernos.drivers.store.sql import SqlStore
+from kernos.surfaces.http import MOST_BYTES
 from kernos.surfaces.openai import surface
 from kernos.surfaces.openai.routes import PROCESS
 from tests.drivers.chat_server import ChatServer, Stream, ends, says, serving, vectors
@@ -108,3 +111,18 @@ async def test_an_image_for_an_engine_that_sees_none_is_the_callers_mistake_and_
     place.server.script.append(Stream([says('{"name": "reply", "arguments": {"text": "Hello."}}'), ends()]))
     answer = await ask(model=ENGINE, messages=[{"role": "user", "content": "Hello!"}], tools=tools)
     assert answer.choices[0].message.content == "Hello."
+
+
+@pytest.mark.parametrize("path", ["v1/chat/completions", "v1/embeddings"])
+@pytest.mark.parametrize("told", [True, False], ids=["says how large it is", "comes piece by piece"])
+async def test_a_body_that_is_too_large_is_not_taken(place: Place, path: str, told: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(MOST_BYTES // 2**20 + 1):
+            yield b" " * 2**20
+
+    body = BytesIO(b" " * (MOST_BYTES + 1)) if told else pieces()
+    headers = {"Authorization": f"Bearer {place.person.api_key}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        answer = await session.post(f"{place.site.url}/{path}", data=body)
+        assert answer.status == 413
+        assert (await answer.json())["error"]["type"] == "invalid_request_error"

@@ -11,6 +11,7 @@ from kernos.boot.archive import home_of
 from kernos.boot.wiring import AGENT, Wiring
 from kernos.kernel.errors import ProgramError
 from kernos.kernel.grants import Station
+from kernos.kernel.ports import Embedder
 from kernos.kernel.scheduler.waiting import Share
 from kernos.kernel.types import Snapshot
 
@@ -32,6 +33,12 @@ def wiring(home: Path, car: str) -> Wiring:
 
 def stations(home: Path, car: str) -> dict[str, Station]:
     return wiring(home, car).stations({})
+
+
+def test_an_engine_makes_vectors_only_if_the_company_says_so(tmp_path: Path) -> None:
+    car = '[engines.vectors]\ndriver = "openai"\nurl = "http://127.0.0.1:9/v1"\nembeddings = true\n'
+    engines = wiring(tmp_path, car).engines()
+    assert [name for name, engine in engines.items() if isinstance(engine, Embedder)] == ["vectors"]
 
 
 async def test_a_foreign_agent_may_use_all_engines_and_has_no_program_here(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 SURFACES = ("openai", "api", "mcp", "a2a")
 GRACE = 3
 """So many seconds an answer that is being given has when the server ends."""
+YOUNG = 10_000
+"""So many new objects are looked through for cycles at once: those of some calls, not of a part of one."""
 
 
 @asynccontextmanager
@@ -103,6 +106,8 @@ async def serve(office: Office, listener: socket.socket) -> None:
         timeout_graceful_shutdown=GRACE, server_header=False,
     )  # fmt: skip
     server = _Server(config)
+    gc.freeze()  # what is loaded now stays: to look through it again and again was a tenth of each call
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
     serving = asyncio.ensure_future(server.serve([listener]))
     closing = asyncio.ensure_future(office.closing.wait())
     try:

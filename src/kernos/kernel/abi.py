@@ -266,6 +266,8 @@ _SCALARS: dict[str, type | tuple[type, ...]] = {"str": str, "bool": bool, "int":
 
 def check(request: Request) -> None:
     """Raise BadInput for a text or number that is none: a program may have got it from a model."""
+    if isinstance(request, Embed) and not all(isinstance(text, str) for text in request.texts):
+        raise BadInput("embed: texts", repr(request.texts)[:80], "texts")
     for part in fields(request):
         value, kind = getattr(request, part.name), _SCALARS.get(str(part.type))
         if kind is not None and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):

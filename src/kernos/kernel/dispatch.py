@@ -89,8 +89,8 @@ class Kernel(Desk):
         self._witness = witness
         self._hint = hint
         self._release = release
-        self._scheduler = Scheduler(engines, clock, shares, roles)
-        effects = Effects(Monitor(policy), self._scheduler, prices or {})
+        self._scheduler = Scheduler(engines, clock, shares, roles, prices)
+        effects = Effects(Monitor(policy), self._scheduler)
         self._trap = Trap(effects, Services(self._journal, clock, stations), clock, hint, skew)
         self._calls = Turns(self._trap, self._journal, clock, hint)
         self._live: OrderedDict[str, Process] = OrderedDict()

@@ -7,15 +7,14 @@ happens in it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kernos.kernel.abi import Call, Embed, Extract, Extracted, Generate, Invoke, Invoked, Request, Send
 from kernos.kernel.content import extracted
 from kernos.kernel.errors import BadInput, EngineError, ToolError, Uncertain
-from kernos.kernel.limits import Price
 from kernos.kernel.monitor import Monitor
 from kernos.kernel.ports import Prompt, Tool, ToolResult, Write
 from kernos.kernel.process import Process
@@ -63,7 +62,6 @@ class Effects:
 
     monitor: Monitor
     scheduler: Scheduler
-    prices: Mapping[str, Price] = field(default_factory=dict)
 
     def tool(self, process: Process, name: str) -> Tool | None:
         """A tool that the process's employee is granted."""
@@ -85,7 +83,6 @@ class Effects:
         self, process: Process, job: Job, prompt: Prompt, draft: Callable[[str], None] = _unseen
     ) -> Generation:
         """Have an engine answer, in the order that the scheduler sees fit."""
-        price = self.prices.get(job.engine, Price())
         generation = await self.scheduler.generate(
             job, prompt, draft, lambda: process.tell(Event(process.pid, "redraft"))
         )  # fmt: skip
@@ -93,7 +90,7 @@ class Effects:
             canonical(dict(generation.action.arguments))
         except BadInput as error:
             raise EngineError(f"the engine's answer cannot be recorded: {error.found}") from None
-        return replace(generation, money=price.of(generation))
+        return generation
 
     @contextmanager
     def _aside(self, process: Process, name: str, engine: str) -> Iterator[Job]:
@@ -106,8 +103,7 @@ class Effects:
 
     async def _embed(self, process: Process, request: Embed) -> Embedded:
         with self._aside(process, "embed", engine_of(process, request)) as job:
-            embedded = await self.scheduler.embed(job, request.texts)
-        return replace(embedded, money=self.prices.get(job.engine, Price()).of(embedded))
+            return await self.scheduler.embed(job, request.texts)
 
     async def extract(self, process: Process, request: Extract) -> tuple[Extracted, Generation]:
         """Have a text read by a model that has no tools and sees nothing else; what it returns has to stand there. Also

@@ -2,12 +2,13 @@
 
     KernosError
     ├── BadInput            K100  owner     a file, field or argument is wrong: where, what, what would be right
-    │   └── NotFound        K101  owner     a named thing (file, process, tool, model) does not exist
+    │   ├── NotFound        K101  owner     a named thing (file, process, tool, model) does not exist
+    │   └── TooLarge        K102  owner     a request has more bytes than are taken
     ├── LimitExceeded       K200  owner     the process has used up a limit (I5)
     ├── ReplayDiverged      K210  owner     the program no longer makes the calls that its journal holds (I6)
     ├── ProgramError        K230  owner     a program broke the rules of a program, or raised
     ├── EngineError         K300  operator  a model server failed
-    │   ├── EngineDied      K301  nobody    it went away during a call; the call may be retried
+    │   ├── EngineDied      K301  nobody    it is not there, or went away; the call may be retried
     │   ├── ModelMissing    K302  operator  the model file is not on this machine
     │   └── EngineBusy      K303  nobody    it takes no call now (429, 503); the call may be retried later
     ├── ToolError           K400  model     a tool ran and failed; the model is told
@@ -60,6 +61,12 @@ class NotFound(BadInput):
     code = "K101"
 
 
+class TooLarge(BadInput):
+    """More bytes than are taken."""
+
+    code = "K102"
+
+
 class LimitExceeded(KernosError):
     """A process has no budget left for the call that it makes (I5)."""
 
@@ -97,7 +104,7 @@ class EngineError(KernosError):
 
 
 class EngineDied(EngineError):
-    """The model server went away during a call. Nothing was said by it that counts."""
+    """The model server is not there, or went away during a call. Nothing was said by it that counts."""
 
     code = "K301"
     mender: ClassVar[Mender] = "nobody"

@@ -43,7 +43,13 @@ class Ledger:
         return [expand(record, contents) for record in records]
 
     async def context(self, pid: str, head: str) -> Sequence[Message]:
-        """The messages of a process's latest model call whose context's hash begins so, and what the model answered.
+        """The messages of a model call (see `generated`), and what the model answered."""
+        asked, answered = await self.generated(pid, head)
+        messages, _ = await recovery.context(asked, self._journal)
+        return *messages, Message("assistant", action=Action(**answered.body["action"]))
+
+    async def generated(self, pid: str, head: str) -> tuple[Record, Record]:
+        """The rows of a process's latest model call whose context's hash begins so, and of what the model answered.
 
         Raises NotFound if there is none.
         """
@@ -52,9 +58,7 @@ class Ledger:
             asked = row.kind == "intent" and row.body["call"] == "generate" and row.body["context"].startswith(head)
             outcome = next((later for later in rows[place:] if later.kind == "outcome"), None) if asked else None
             if outcome is not None and outcome.body["is"] == "generated":
-                messages, _ = await recovery.context(row, self._journal)
-                shown = expand(outcome, await self._journal.contents([outcome]))
-                return *messages, Message("assistant", action=Action(**shown.body["action"]))
+                return row, expand(outcome, await self._journal.contents([outcome]))
         raise NotFound("context", repr(head), f"the beginning of the hash of a context of process {pid}")
 
     async def questions(self) -> Sequence[Question]:

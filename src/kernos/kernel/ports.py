@@ -601,7 +601,10 @@ class Ledger(Protocol):
     async def find(self, prefix: str) -> Status: ...
     async def records(self, pid: str, after: int = -1) -> Sequence[Record]: ...
     async def context(self, pid: str, head: str) -> Sequence[Message]:
-        """The messages of a process's latest model call whose context's hash begins so, and what the model answered.
+        """The messages of a model call (see `generated`), and what the model answered."""
+
+    async def generated(self, pid: str, head: str) -> tuple[Record, Record]:
+        """The rows of a process's latest model call whose context's hash begins so, and of what the model answered.
         Raises NotFound if there is none."""
 
     async def export(self, pid: str) -> Sequence[str]:

@@ -42,7 +42,7 @@ from kernos.kernel.abi import (
     Wait,
     call_of,
 )
-from kernos.kernel.effects import Effects, after_crash, kind_of, engine_of
+from kernos.kernel.effects import Effects, after_crash, engine_of, kind_of
 from kernos.kernel.errors import BadInput, Fenced, LimitExceeded, ToolError, Uncertain
 from kernos.kernel.foreign import contents_of
 from kernos.kernel.forms import cost, of_reply, of_request, to_reply

@@ -6,7 +6,8 @@
     sees, is_agent, may_speak            what a key opens, in all surfaces alike
     refused(error) -> Response           an error as the caller reads it; boot has it made of every error of a route
 
-`Gatekeeper` stands before all routes: without a key that holds nobody gets in, except where `is_open` says so.
+`Gatekeeper` stands before all routes: without a key that holds nobody gets in, except where `is_open` says so, and
+nothing larger than `MOST_BYTES`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kernos.kernel.errors import (
     BadInput,
@@ -32,6 +33,7 @@ from kernos.kernel.errors import (
     LimitExceeded,
     NotFound,
     StoreError,
+    TooLarge,
     Unsupported,
 )
 from kernos.kernel.ports import Caller, Keys, Ledger
@@ -39,6 +41,7 @@ from kernos.kernel.types import Status
 
 _STATUS: Sequence[tuple[type[KernosError], int, str]] = (
     (NotFound, 404, "not_found_error"),
+    (TooLarge, 413, "invalid_request_error"),
     (BadInput, 400, "invalid_request_error"),
     (Forbidden, 403, "permission_error"),
     (LimitExceeded, 429, "rate_limit_error"),
@@ -50,6 +53,8 @@ _STATUS: Sequence[tuple[type[KernosError], int, str]] = (
 """The status of an answer and OpenAI's name for it, for the first kind of error that fits."""
 _OPEN = ("/api/health", "/api/openapi.json")
 _CARD = re.compile(r"(/a2a/[^/]+)?/\.well-known/[\w.-]+")
+MOST_BYTES = 32 * 1024 * 1024
+"""The body of a request may not be larger."""
 BUSY_SECONDS = 1.0
 """After so long an engine that is busy may be asked again, if it did not say."""
 
@@ -158,12 +163,31 @@ class Gatekeeper:
             if is_open(scope["path"]):
                 await self._app(scope, receive, send)
                 return
-            caller = await identified(scope, self._keys)
+            caller, receive = await identified(scope, self._keys), _bounded(scope, receive)
         except KernosError as error:
             await refused(error)(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """What brings a body that is not too large. Raises TooLarge at once if it says that it is, and else when it is."""
+    came = 0
+
+    def check(size: int) -> None:
+        if size > MOST_BYTES:
+            raise TooLarge("body", f"{size:,} bytes or more", f"at most {MOST_BYTES:,}")
+
+    async def bounded() -> Message:
+        nonlocal came
+        message = await receive()
+        came += len(message.get("body", b""))
+        check(came)
+        return message
+
+    check(int(next((value for name, value in scope["headers"] if name == b"content-length"), b"0")))
+    return bounded
 
 
 async def identified(scope: Scope, keys: Keys) -> Caller:

@@ -144,7 +144,7 @@ class OpenAIEngine:
         try:
             yield
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise EngineError(f"cannot reach {server}: {_first(error)}") from None
+            raise EngineDied(f"cannot reach {server}: {_first(error)}") from None
         except aiohttp.ClientResponseError as error:
             raise EngineError(f"{server} failed: {chat.line(error.message)}") from None
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:

@@ -57,8 +57,7 @@ class _Job:
 
 
 class SqlStore:
-    """A database, its writer thread with the connection that it keeps, and the jobs that wait for it. `engine` is where
-    connections come from."""
+    """A database, its writer thread and the jobs that wait for it. `engine` is where its connections come from."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,7 +66,6 @@ class SqlStore:
         self._pending: deque[_Job] = deque()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernos-store")
         self._held: Connection | None = None
-        self._writing: Connection | None = None
         self._troubled = False
         self._closed = False
 
@@ -186,13 +184,6 @@ class SqlStore:
         self._writer.shutdown()
         if self._held is not None:
             self._held.close()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Have no connection that another does not use just now."""
-        if self._writing is not None:
-            self._writing.close()
-        self._writing = None
         self.engine.dispose()
 
     def _check_open(self) -> None:
@@ -246,13 +237,10 @@ class SqlStore:
     def _commit(self, jobs: Sequence[_Job]) -> Sequence[int]:
         if self._troubled:
             # What was opened while the database was read-only, or just then gone, stays so; the cause may have ended.
-            self._let_go()
+            self.engine.dispose()
             self._troubled = False
-        if self._writing is None:
-            self._writing = self.engine.connect()
-        connection = self._writing
         try:
-            with connection.begin():
+            with self.engine.begin() as connection:
                 epochs = [self._claimed(connection, job.claim) if job.claim is not None else 0 for job in jobs]
                 for kind, order in KINDS.items():
                     self._run(connection, kind, order, [row for job in jobs for row in job.rows.get(kind, ())])

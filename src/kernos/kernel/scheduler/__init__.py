@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from kernos.kernel import limits
 from kernos.kernel.errors import BadInput, EngineBusy, EngineDied, NotFound
+from kernos.kernel.limits import Price
 from kernos.kernel.ports import Clock, Embedder, Engine, EngineView, ProcessView, Prompt, SlotEngine, View
 from kernos.kernel.scheduler.contexts import Contexts
 from kernos.kernel.scheduler.history import History
@@ -51,15 +52,17 @@ class Scheduler:
     Args:
         shares: of owners that are not like the others what they get.
         roles: the role of each engine that has one; any other engine is a role of its own.
+        prices: what calls of an engine cost; nothing, where there is none.
         history: what is known of tasks already.
     """
 
     def __init__(
         self, engines: Mapping[str, Engine], clock: Clock, shares: Mapping[str, Share] | None = None,
-        roles: Mapping[str, str] | None = None, history: History | None = None,
+        roles: Mapping[str, str] | None = None, prices: Mapping[str, Price] | None = None,
+        history: History | None = None,
     ) -> None:  # fmt: skip
         self.history = history or History()
-        self._clock = clock
+        self._clock, self._prices = clock, prices or {}
         self._contexts = {
             name: Contexts(engine, self.history) for name, engine in engines.items() if isinstance(engine, SlotEngine)
         }
@@ -119,7 +122,8 @@ class Scheduler:
                 await asyncio.sleep(self._pause(pool, error, attempt))
                 continue
             self.history.answered(job.pid)
-            return replace(answered, queued=queued + turn.queued, attempts=attempt)
+            money = self._prices.get(line.name, Price()).of(answered)
+            return replace(answered, queued=queued + turn.queued, attempts=attempt, money=money)
         raise AssertionError("unreachable")
 
     def ended(self, pid: str, gone: bool) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernos.kernel.types import Record
-from kernos.surfaces.cli.places import moment, span, visible
+from kernos.surfaces.cli.places import moment, span
+from kernos.userland.cards import visible
 from kernos.userland.language import language_of
 
 Json = Any

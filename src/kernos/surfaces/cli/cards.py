@@ -11,7 +11,6 @@ What strangers wrote is quoted here, so everything that a terminal would hide or
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,29 +21,18 @@ import click
 
 from kernos.kernel.errors import BadInput, KernosError
 from kernos.kernel.ports import Answer, Question
-from kernos.kernel.types import AUDIENCE, EFFECT, Asked, Item, Json
-from kernos.surfaces.cli.places import moment, now, span, there, visible
+from kernos.kernel.types import AUDIENCE, EFFECT, Asked, Item
+from kernos.surfaces.cli.places import moment, now, span, there
 from kernos.surfaces.cli.system import Rule, System
+from kernos.userland.cards import Style, lines, value_of, visible
 
 WIDTH = 80
-VALUE_CHARS = 2_000
-"""Of one value that is shown; of what is longer the rest is counted."""
 FILE = "policies/approved.cedar"
 HEADER = "// What a person has allowed for good (kernos approve --always). Delete a policy to be asked again.\n"
-DOES = {
-    "pays": "moves money", "sends": "sends something to others", "destroys": "removes something for good",
-    "grants": "changes who may do or see what", "writes": "changes data", "reads": "reads",
-}  # fmt: skip
-_STYLES: Mapping[str, Mapping[str, Any]] = {
+_STYLES: Mapping[Style, Mapping[str, Any]] = {
     "": {}, "bold": {"bold": True}, "dim": {"dim": True}, "yellow": {"fg": "yellow"},
 }  # fmt: skip
 _GONE = "the kernel's own check, or a policy that is gone"
-
-
-def value_of(value: Json) -> str:
-    """A value as it would be passed to a tool."""
-    text = visible(json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}… ({len(text) - VALUE_CHARS:,} characters more)"
 
 
 def call_of(asked: Asked) -> str:
@@ -91,31 +79,18 @@ class Cards:
         width = min(WIDTH, console.width)
         for number, asked in enumerate(question.calls, 1):
             head = f"{number}  " if len(question.calls) > 1 else ""
-            for indent, text, style in self._lines(asked, head):
-                for line in Text(text).wrap(console, max(width - indent, 20), overflow="fold"):
-                    click.secho(" " * indent + line.plain.rstrip(), **_STYLES[style])
+            for indent, text, style in lines(asked, self._origin, head):
+                for line in Text(text).wrap(console, max(width - indent - 2, 20), overflow="fold"):
+                    click.secho(" " * (indent + 2) + line.plain.rstrip(), **_STYLES[style])
 
     def command(self, question: Question) -> str:
         """How a card is answered in a shell."""
         return f"kernos approve {question.pid}{there(self._place)}"
 
-    def _lines(self, asked: Asked, head: str) -> Iterator[tuple[int, str, str]]:
-        """A call on a card: lines with their indent and style."""
-        effects = [effect for effect in asked.effects if effect != "reads"] or asked.effects
-        does = ", ".join(DOES.get(effect, effect) for effect in effects)
-        yield 2, head + visible(asked.tool) + (f" ({does})" if does else ""), "bold"
-        inner = 2 + len(head)
-        for name, value in asked.arguments.items():
-            yield inner + 2, f"{name} = {value_of(value)}", ""
-            yield from ((inner + 6, text, style) for text, style in _origins(asked, name, value))
-        for item in asked.items:
-            if item.parameter == EFFECT:
-                yield inner + 2, "nobody has asked for anything of this kind", "yellow"
-            if item.parameter == AUDIENCE:
-                yield inner + 2, f"{value_of(item.value)} would see it: {visible(item.found)}", "yellow"
-        rule = self._rules.get(asked.rule)
-        told = f"put to a person by the rule {asked.rule} ({rule.origin if rule else _GONE}): {visible(asked.reason)}"
-        yield inner, told, "dim"
+    def _origin(self, name: str) -> str:
+        """Where a rule stands."""
+        rule = self._rules.get(name)
+        return f" ({rule.origin if rule else _GONE})"
 
     def lasting(self, employee: str, calls: Sequence[Asked]) -> Lasting:
         """What an “always” to these calls adds. Raises BadInput where no policy can lift the rule that asked."""
@@ -149,18 +124,6 @@ def _liftable(rule: Rule) -> bool:
 def _rule_of(item: Item) -> str:
     """The shipped rule that asks about an item."""
     return {EFFECT: "intent", AUDIENCE: "audience"}.get(item.parameter, "flow")
-
-
-def _origins(asked: Asked, name: str, value: Json) -> Iterator[tuple[str, str]]:
-    """Where the value of an argument came from; in yellow what a person has to stand for."""
-    items = [item for item in asked.items if item.parameter == name or item.parameter.startswith(f"{name}.")]
-    for item in items:
-        part = "" if item.value == value else f"{value_of(item.value)} "
-        yield f"{part}← {visible(item.found) or 'nowhere: the model made it up'}", "yellow"
-    if name in asked.evidence:
-        yield f"← {visible(asked.evidence[name])}", "dim"
-    elif not items:
-        yield "← the model", "dim"
 
 
 @dataclass(frozen=True)

@@ -108,11 +108,6 @@ def user() -> str:
         return "owner"
 
 
-def visible(text: str) -> str:
-    """A text on one line in which nothing is hidden: what cannot be seen, or a terminal would obey, is spelled out."""
-    return "".join(char if char.isprintable() else f"\\u{{{ord(char):x}}}" for char in " ".join(text.split()))
-
-
 def stands(status: Status) -> str:
     """Where a process stands, in words."""
     return f"{status.phase} ({status.why})" if status.why else status.phase

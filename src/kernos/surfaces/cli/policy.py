@@ -16,9 +16,10 @@ from kernos.kernel.errors import BadInput, NotFound
 from kernos.kernel.ports import Facts, Ruling
 from kernos.kernel.types import Record, Status
 from kernos.surfaces.cli.calls import count
-from kernos.surfaces.cli.places import company, place_argument, reading, visible
+from kernos.surfaces.cli.places import company, place_argument, reading
 from kernos.surfaces.cli.system import Rule, System
 from kernos.surfaces.cli.tables import WIDTH
+from kernos.userland.cards import visible
 
 CASES = "policies/cases.toml"
 _VERDICTS = {"allow": "was allowed", "ask": "was put to a person", "deny": "was denied"}

@@ -133,9 +133,9 @@ def _processes(seen: Seen) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     for process in sorted(living, key=lambda process: _order(process, seen))[:MOST]:
         known = seen.service.get(process["pid"], {})
-        at = f"{known['engine']}, {known['phase']}" if known.get("phase") else known.get("engine", "")
+        state, engine = str(known.get("phase") or _state(process)), str(known.get("engine", ""))
         table.add_row(
-            process["pid"], Text(process["employee"]), Text(process["owner"]), Text(_state(process)), Text(at),
+            process["pid"], Text(process["employee"]), Text(process["owner"]), Text(state), Text(engine),
             f"{process['tokens']:,}", span(known.get("service", process["seconds"])),
             f"~{span(known['rest'])}" if known else "",
         )  # fmt: skip

@@ -6,14 +6,14 @@ result_of(done)           what a call has come to; `failed` and `waits` are the 
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import mcp_types as types
 
+from kernos.kernel import abi
 from kernos.kernel.abi import Invoked
 from kernos.kernel.ports import Pending
-from kernos.kernel.types import Deny, Json, Label, ToolSpec
+from kernos.kernel.types import Deny, Label, ToolSpec
 from kernos.surfaces.mcp.calls import Done
 
 
@@ -35,13 +35,13 @@ def result_of(done: Done) -> types.CallToolResult:
     """What a call has come to. A refusal is an error with its reason, which the agent's model can act on."""
     reply = done.reply
     if isinstance(reply, Deny):
-        return failed(f"refused: {reply.reason}")
+        return failed(abi.refused(reply.reason))
     assert isinstance(reply, Invoked)
     if reply.error:
         return failed(reply.error)
     value = reply.value
     return types.CallToolResult(
-        content=[types.TextContent(text=shown(value))],
+        content=[types.TextContent(text=abi.shown(value))],
         structured_content=value if isinstance(value, dict) else None,
         _meta={"ifc": _flow(done.label)} if done.label else None,
     )
@@ -55,18 +55,12 @@ def failed(message: str) -> types.CallToolResult:
 def waits(pending: Pending) -> types.CallToolResult:
     """A call that still waits: for whom, and how to hear of it later."""
     question = pending.question
-    what = f"waiting for approval by {question.approver}" if question else "not over yet"
-    text = (
-        f"{what}: process {pending.pid} row {pending.seq}. Do not assume that it was done. "
-        "Ask again with the same arguments, or see kernos approve."
-    )
+    if question:
+        text = abi.waits(pending.pid, pending.seq, question.approver)
+    else:
+        text = f"not over yet: process {pending.pid} row {pending.seq}. Ask again with the same arguments."
     kept = {"pid": pending.pid, "row": pending.seq, "question": question.text if question else ""}
     return types.CallToolResult(content=[types.TextContent(text=text)], _meta={"kernos/pending": kept})
-
-
-def shown(value: Json) -> str:
-    """A value as text. The kernel knows it again in this form when an agent sends it back in a message."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _flow(label: Label) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Responses: what a request asks for, and what an answer looks like, whole or streamed. Pure.
 
     asked = read(body, past, names)
+    recorded(name, call, asked, answered)                                an earlier answer, out of the journal
     response = Response(name, call, model, at, asked, most)
     response.whole(generation)                                           the answer
     response.begin(), response.pieces([...]), response.end(text, generation)   the same as server-sent events
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 
 from kernos.kernel.abi import Generate
-from kernos.kernel.types import REPLY, Action, Generation, Json, Message
+from kernos.kernel.types import REPLY, Action, Generation, Json, Message, Record
 from kernos.surfaces.openai import fields
 from kernos.surfaces.openai.fields import Asked, Context, get, wrong
 
@@ -39,8 +40,19 @@ def read(body: Mapping[str, Json], past: Sequence[Message] = (), names: Sequence
         fields.shape("text.format", get(get(body, "text", dict, {}), "format", dict, {}, "text.format")),
         fields.options(body),
     )  # fmt: skip
-    echo = {name: usual if body.get(name) is None else body[name] for name, usual in _ECHOED.items()}
-    return Asked(get(body, "model", str, ""), call, get(body, "stream", bool, False), True, echo)
+    return Asked(get(body, "model", str, ""), call, get(body, "stream", bool, False), True, _echo(body))
+
+
+def recorded(name: str, call: str, asked: Record, answered: Record) -> dict[str, Json]:
+    """A response as the journal has it: the rows of a model call, and of what the model answered."""
+    body, most = asked.body, asked.body["max_tokens"]
+    generation = Generation(Action(**answered.body["action"]), **answered.body["cost"])
+    told = Asked("", Generate(()), echo=_echo({"temperature": body["temperature"], "max_output_tokens": most}))
+    return Response(name, call, body.get("engine", "default"), asked.at, told, most).whole(generation)
+
+
+def _echo(body: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: usual if body.get(name) is None else body[name] for name, usual in _ECHOED.items()}
 
 
 def _messages(body: Mapping[str, Json], past: Sequence[Message], names: Sequence[str]) -> tuple[Message, ...]:

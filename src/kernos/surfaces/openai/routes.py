@@ -19,7 +19,7 @@ from starlette.routing import Route
 from kernos.kernel.errors import BadInput, NotFound
 from kernos.kernel.ports import Office
 from kernos.kernel.types import EMPTY, REPLY, Generation, Json, Message
-from kernos.surfaces.http import Surface, caller_of
+from kernos.surfaces.http import Surface, body_of, caller_of, process_of
 from kernos.surfaces.openai import chat, embeddings, responses
 from kernos.surfaces.openai.fields import Asked, wrong
 from kernos.surfaces.openai.seats import VECTORS, Seat, Seats
@@ -41,6 +41,8 @@ def surface(office: Office) -> Surface:
     addresses: Sequence[tuple[str, str, Endpoint]] = (
         ("POST", "/v1/chat/completions", api.chat),
         ("POST", "/v1/responses", api.responses),
+        ("GET", "/v1/responses/{name}", api.response),
+        ("DELETE", "/v1/responses/{name}", api.forget),
         ("GET", "/v1/models", api.models),
         ("GET", "/v1/models/{name:path}", api.model),
         ("POST", "/v1/embeddings", api.embeddings),
@@ -98,6 +100,22 @@ class Api:
         now, most = self._office.clock.now(), _most(seat, asked)
         form = responses.Response(name, f"call_{last}", self._model(asked), now, asked, most)
         return await self._answer(request, seat, asked, form, name)
+
+    async def response(self, request: Request) -> Response:
+        """An earlier response, as the journal has it."""
+        name, caller, ledger = request.path_params["name"], caller_of(request), self._office.ledger
+        pid, _, head = name.removeprefix("resp_").rpartition("_")
+        try:
+            status = await process_of(ledger, caller, pid)
+            asked, answered = await ledger.generated(status.pid, head or name)
+        except NotFound:
+            raise NotFound("response", repr(name), "the id of a response of yours that a model gave") from None
+        return JSONResponse(responses.recorded(name, f"call_{head}", asked, answered))
+
+    async def forget(self, request: Request) -> Response:
+        """What happened cannot be taken back."""
+        kept = BadInput("method", "DELETE", "GET: the journal keeps what happened, and only its owner can prune it")
+        return JSONResponse(body_of(kept), 405, {"Allow": "GET"})
 
     async def models(self, request: Request) -> Response:
         """All engines and employees."""

@@ -49,21 +49,28 @@ async def through_kernos(load: Sequence[Program], history: History, slots: int =
 async def measure(seeds: Sequence[int]) -> dict[str, list[Result]]:
     """All runs, by way."""
     histories = {seed: History() for seed in seeds}
-    runs: dict[str, list[Result]] = {way: [] for way in WAYS}
-    for seed in seeds:
-        load = loads.mixed(seed)
-        runs[WAYS[0]].append(_told(f"seed {seed} a", await by_itself(load)))
-        runs[WAYS[1]].append(_told(f"seed {seed} b", await through_kernos(load, histories[seed])))
+    runs: dict[str, dict[int, Result]] = {way: {} for way in WAYS}
+
+    async def with_history(place: int) -> None:
+        seed, learnt = seeds[place], histories[seeds[place - 1]]
+        runs[WAYS[2]][seed] = _told(f"seed {seed} c", await through_kernos(loads.mixed(seed), learnt.copy()))
+
     for place, seed in enumerate(seeds):
-        load, learnt = loads.mixed(seed), histories[seeds[place - 1]]
-        runs[WAYS[2]].append(_told(f"seed {seed} c", await through_kernos(load, learnt.copy())))
-        known = Known(load, 150.0, 90.0)
-        runs[WAYS[3]].append(_told(f"seed {seed} d", await through_kernos(load, known, len(load))))
-    return runs
+        load = loads.mixed(seed)
+        runs[WAYS[0]][seed] = _told(f"seed {seed} a", await by_itself(load))
+        runs[WAYS[1]][seed] = _told(f"seed {seed} b", await through_kernos(load, histories[seed]))
+        known = Known(load, 100.0, 55.0)
+        runs[WAYS[3]][seed] = _told(f"seed {seed} d", await through_kernos(load, known, len(load)))
+        if place:
+            await with_history(place)
+    await with_history(0)
+    return {way: [results[seed] for seed in seeds] for way, results in runs.items()}
 
 
 def _told(name: str, result: Result) -> Result:
-    print(f"{name}: {result.seconds:.0f} s, mean {result.mean():.1f} s", flush=True)
+    means = ", ".join(f"{kind or 'all'} {result.mean(kind):.1f}" for kind in ("", "i", "b"))
+    tokens = f"{result.prompt_tokens} prompt tokens, {result.rate:.1f} tokens/s"
+    print(f"{name}: {result.seconds:.0f} s; mean {means}; {tokens}", flush=True)
     return result
 
 

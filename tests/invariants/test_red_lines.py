@@ -235,7 +235,7 @@ async def test_no_system_call_gives_rights_limits_or_priority() -> None:
     """The table of system calls is all that a process can do; nothing in it is about these."""
     assert {call.name for call in TABLE} == {
         "generate", "invoke", "ask", "send", "receive", "now", "random", "spawn", "wait", "sleep", "remember", "recall",
-        "checkpoint", "propose", "extract",
+        "checkpoint", "propose", "extract", "embed",
     }  # fmt: skip
 
 

@@ -44,6 +44,9 @@ class Desk:
         question = await self.question(pid)
         if question is None:
             raise BadInput(f"process {pid}", "no open question", "a process that waits for a person")
+        if answer.to not in (None, question.seq):
+            right = f"one to row {question.seq}, which is what it asks now"
+            raise BadInput(f"process {pid}: answer", f"one to row {answer.to}", right)
         if (answer.settled is not None) != (question.kind == "doubt"):
             right = "what became of it: happened, not, or stop" if question.kind == "doubt" else "yes, no, or a text"
             raise BadInput(f"process {pid}: answer", f"one that does not fit the question ({question.kind})", right)

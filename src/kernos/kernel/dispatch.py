@@ -299,7 +299,13 @@ class Kernel(Desk):
 
     async def _sign(self) -> None:
         unsigned, self._unsigned = self._unsigned, {}
-        ordered = sorted(unsigned.items()) if self._witness else []
+        try:
+            await self._signed(sorted(unsigned.items()) if self._witness else [])
+        except BaseException:
+            self._unsigned = unsigned | self._unsigned  # another time: a head that is left out could be cut off unseen
+            raise
+
+    async def _signed(self, ordered: Sequence[tuple[str, Status | None]]) -> None:
         found = [status or await self._journal.store.status(pid) for pid, status in ordered]
         heads = [Head(status.pid, status.seq, status.hash) for status in found if status]
         if self._witness and heads:

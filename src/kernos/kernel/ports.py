@@ -358,7 +358,8 @@ class Answer:
     `settled` and `value` are for a doubt only: what became of the effect, and what it returned if it happened.
     Of an approval `chosen` are the calls on the card that are allowed (None: all), and `scope` says for how long the
     values in them stand: for these calls only, or for all that the process still does ("always" is "task" here; who
-    takes the answer also writes the grant).
+    takes the answer also writes the grant). `to` is the row of the question that the person saw (None: whichever is
+    open).
     """
 
     by: str
@@ -368,6 +369,7 @@ class Answer:
     value: Json = None
     chosen: tuple[int, ...] | None = None
     scope: Literal["once", "task", "always"] = "task"
+    to: int | None = None
 
 
 @dataclass(frozen=True)

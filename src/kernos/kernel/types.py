@@ -54,11 +54,12 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 def canonical(value: Json) -> bytes:
     """The one byte form of a JSON value: sorted keys, no spaces, UTF-8. Hashes are taken of this.
 
-    Raises BadInput for anything that JSON cannot hold: other types, NaN, half a surrogate pair.
+    Raises BadInput for anything that JSON cannot hold: other types, NaN, half a surrogate pair; and for what is nested
+    too deep.
     """
     try:
         return _CANONICAL.encode(value).encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadInput("value", str(error), "a JSON value") from None
 
 

@@ -135,7 +135,7 @@ class Answer:
         count = self._usage
         for name in path:
             count = count.get(name) if isinstance(count, dict) else None
-        return count if isinstance(count, int) else 0
+        return max(0, count) if isinstance(count, int) else 0
 
     def _action(self) -> Action:
         if isinstance(self._said, grammar.ReplyStream):

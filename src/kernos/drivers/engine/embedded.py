@@ -99,7 +99,7 @@ class EmbeddedEngine:
             if self._client is None or self.pid is None:
                 await self._end()
                 await self._start()
-            if self._identity not in self._knees:
+            if self._slots > 1 and self._identity not in self._knees:
                 self._knees[self._identity] = await self._knee()
             return self._identity
 
@@ -260,6 +260,7 @@ class EmbeddedEngine:
 
     async def _knee(self) -> int:
         """How many calls to serve at once: more of them bring little more tokens a second."""
+        await self._write_something(0)  # the first answer of a server takes longer than any other
         least, rate = 1, 0.0
         while least <= self._slots:
             began = time.monotonic()
@@ -272,7 +273,7 @@ class EmbeddedEngine:
             least, rate = least * 2, faster
         for slot in range(self._slots):
             await self.erase(slot)
-        return max(1, least // 2)
+        return least // 2
 
     async def _write_something(self, slot: int) -> None:
         prompt = Prompt((), options={"ignore_eos": True})

@@ -28,8 +28,8 @@ class EmbeddingEngine(OpenAIEngine):
             answer = json.loads(page)
             found = {int(item["index"]): _vector(item["embedding"]) for item in answer["data"]}
             vectors = tuple(found[place] for place in range(len(texts)))
-            tokens = int((answer.get("usage") or {}).get("prompt_tokens") or 0)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            tokens = max(0, int((answer.get("usage") or {}).get("prompt_tokens") or 0))
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
             raise EngineError(f"the model server at {self._url} answered with no vectors of these texts") from None
         return Embedded(vectors, tokens, time.monotonic() - started)
 

@@ -42,6 +42,7 @@ class SqlKeys:
         self._store, self._clock = store, clock
         self._known: dict[bytes, tuple[float, Caller]] = {}
         self._lent: dict[bytes, Caller] = {}
+        self._revocations = 0
 
     async def caller(self, secret: str) -> Caller | None:
         key = _hash(secret)
@@ -51,7 +52,7 @@ class SqlKeys:
         if self._clock.monotonic() < until:
             return known
         self._known.pop(key, None)
-        asked = self._clock.monotonic()
+        asked, revocations = self._clock.monotonic(), self._revocations
         query = select(keys).where(keys.c.hash == key, _HOLDS)
         found = await self._store.apart(lambda connection: connection.execute(query).first())
         if found is None:
@@ -59,7 +60,8 @@ class SqlKeys:
         if len(self._known) >= MOST:
             self._known.clear()
         caller = _caller(found)
-        self._known[key] = (asked + LIFE, caller)
+        if revocations == self._revocations:  # else it may be the one that was revoked while it was looked up
+            self._known[key] = (asked + LIFE, caller)
         return caller
 
     async def issue(self, caller: Caller) -> str:
@@ -89,6 +91,7 @@ class SqlKeys:
     async def revoke(self, key: str) -> None:
         change = update(keys).where(keys.c.name == key, _HOLDS).values(revoked=self._clock.now())
         changed = await self._store.apart(lambda connection: connection.execute(change).rowcount, alone=True)
+        self._revocations += 1
         self._known.clear()
         if not changed:
             raise NotFound("key", repr(key), "the name of a key that holds (kernos key list)")

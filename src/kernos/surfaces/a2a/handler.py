@@ -225,7 +225,7 @@ class Agent(RequestHandler):
         _speaks(caller, status.owner)
         question = await self._kernel.question(status.pid)
         if question is not None and question.kind == "ask":
-            await self._kernel.answer(status.pid, Answer(caller.owner, text=text))
+            await self._kernel.answer(status.pid, Answer(caller.owner, text=text, to=question.seq))
         else:
             await self._kernel.deliver(status.pid, text)
         self._office.dispatcher.hint(status.pid)
@@ -234,7 +234,7 @@ class Agent(RequestHandler):
     async def _named(self, name: str, caller: Caller) -> tuple[Status, int]:
         """The process and the row that the name of a task holds."""
         pid, _, number = name.rpartition(".")
-        if not number.isdecimal():
+        if not number.isdecimal() or len(number) > 18:
             raise NotFound("task", repr(name), "the id of a task of yours")
         return await self._process(pid, caller), int(number)
 

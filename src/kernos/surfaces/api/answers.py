@@ -16,8 +16,9 @@ from kernos.surfaces.http import sees
 
 
 class Said(Form):
-    """An answer. `chosen` are the calls on a card that are allowed, counted from 0 (none: all of them), `scope` is for
-    how long; `text` answers a question in words; `settled` and `value` say what became of an effect in doubt."""
+    """An answer. `to` is the `seq` of the question that you saw, so that no other gets it. `chosen` are the calls on a
+    card that are allowed, counted from 0 (none: all of them), `scope` is for how long; `text` answers a question in
+    words; `settled` and `value` say what became of an effect in doubt."""
 
     approved: bool = True
     scope: Literal["once", "task", "always"] = "task"
@@ -25,6 +26,7 @@ class Said(Form):
     text: str = ""
     settled: Settlement | None = None
     value: Json = None
+    to: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ async def answered(call: Call) -> Status:
         )
     if question.until is not None and question.until <= call.office.clock.now():
         raise BadInput(f"process {status.pid}", "a card that has expired", "one that is open: it is declined")
-    await call.office.kernel.answer(status.pid, Answer(call.caller.owner, **call.body.model_dump()))
+    seen = question.seq if call.body.to is None else call.body.to  # what may be answered, was asked of this one
+    answer = Answer(call.caller.owner, **{**call.body.model_dump(), "to": seen})
+    await call.office.kernel.answer(status.pid, answer)
     return status
 
 

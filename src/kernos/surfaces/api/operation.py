@@ -85,10 +85,11 @@ def route(operation: Operation, office: Office) -> Route:
     return Route(operation.path, endpoint, methods=[operation.method])
 
 
-async def _sent(request: Request) -> Any:
+async def _sent(request: Request) -> str:
+    body = await request.body()
     try:
-        return json.loads(await request.body())
-    except ValueError as error:
+        return json.dumps(json.loads(body))
+    except (ValueError, RecursionError) as error:
         raise BadInput("body", f"no JSON ({error})", "a JSON object") from None
 
 
@@ -96,7 +97,7 @@ def _form(form: type[F], where: str, sent: Any, strict: bool = True) -> F:
     """What was sent, as a form. Raises BadInput that names the first field that does not fit."""
     try:
         if strict:  # from JSON, where a list may stand for a tuple, but "1" for no number
-            return form.model_validate_json(json.dumps(sent), strict=True)
+            return form.model_validate_json(sent, strict=True)
         return form.model_validate(sent)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

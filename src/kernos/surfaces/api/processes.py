@@ -39,7 +39,7 @@ class Steer(Form):
 class After(Form):
     """Rows after this one; -1: all."""
 
-    after: Annotated[int, Field(ge=-1)] = -1
+    after: Annotated[int, Field(ge=-1, lt=2**63)] = -1
 
 
 @dataclass(frozen=True)

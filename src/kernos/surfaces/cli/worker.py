@@ -109,7 +109,10 @@ class Worker:
             return
         self._said.pop("", None)
         if turned.status is not None:
-            await self._stands(turned.status)
+            try:
+                await self._stands(turned.status)
+            except KernosError as error:  # what it asks cannot be read now; the others go on
+                self._once(turned.pid, str(error), "red", "✗", f"{turned.pid}: {error} [{error.code}]")
 
     async def _stands(self, status: Status) -> None:
         who = f"{status.pid} {status.employee} for {status.owner}"

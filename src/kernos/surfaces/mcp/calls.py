@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from kernos.kernel.abi import Invoke, Reply
-from kernos.kernel.errors import BadInput
+from kernos.kernel.errors import BadInput, Forbidden
 from kernos.kernel.ports import Caller, EmployeeCard, Office, Pending
 from kernos.kernel.types import Label, Record, Status
 from kernos.surfaces.http import process_of
@@ -41,8 +41,8 @@ class Calls:
 
     def __init__(self, office: Office) -> None:
         self._office = office
-        self._own: dict[str, str] = {}
-        """The process of each key that names none."""
+        self._own: dict[Caller, str] = {}
+        """The process of each key that names none; the name of a key may be given to another."""
         self._birth = asyncio.Lock()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._heard: dict[str, int] = {}
@@ -62,13 +62,16 @@ class Calls:
         """The process that a client's calls are made in."""
         card, pid = await self.employee(caller, named), caller.pid or named
         if pid:
-            return await process_of(self._office.ledger, caller, pid)
+            status = await process_of(self._office.ledger, caller, pid)
+            if status.owner != caller.owner:
+                raise Forbidden(f"process {status.pid} works for {status.owner}: only that owner's agents act in it")
+            return status
         async with self._birth:
-            known = self._own.get(caller.key)
+            known = self._own.get(caller)
             status = await self._office.ledger.find(known) if known else None
             if status is None or status.phase == "exited":
                 born = await self._office.kernel.spawn(card.slug, caller.owner, speaks=caller.speaks)
-                self._own[caller.key] = born
+                self._own[caller] = born
                 status = await self._office.ledger.find(born)
             return status
 

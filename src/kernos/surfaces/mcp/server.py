@@ -112,7 +112,8 @@ class Tools:
         approved = given.action == "accept" and (given.content or {}).get("approve") is True
         text = f"in the MCP client of the key {caller.key}"
         with suppress(BadInput):  # somebody else was first
-            await self._office.kernel.answer(question.pid, Answer(caller.owner, approved, text, scope="once"))
+            answer = Answer(caller.owner, approved, text, scope="once", to=question.seq)
+            await self._office.kernel.answer(question.pid, answer)
         self._office.dispatcher.hint(question.pid)
 
 

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 MAX_TOKENS = 1024
 """So much may a model write if the request does not say."""
+MOST_TOOLS = 1_024
+"""A request may have so many tools of its own: each is compared with all others, here and in the kernel."""
 _OPTIONS = ("stop", "top_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias")
 _TYPES: Mapping[type, str] = {
     str: "a text", bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "an object",
@@ -77,7 +79,10 @@ def options(body: Mapping[str, Json]) -> dict[str, Json]:
 
 def tools(body: Mapping[str, Json]) -> tuple[ToolSpec, ...]:
     """The caller's own tools."""
-    found = tuple(_tool(f"tools[{place}]", tool) for place, tool in enumerate(get(body, "tools", list, [])))
+    given = get(body, "tools", list, [])
+    if len(given) > MOST_TOOLS:
+        raise BadInput("tools", f"{len(given):,} of them", f"at most {MOST_TOOLS:,}")
+    found = tuple(_tool(f"tools[{place}]", tool) for place, tool in enumerate(given))
     names = [tool.name for tool in found]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise wrong("tools", twice, "names of which each stands there once")

@@ -64,17 +64,16 @@ class Talk:
     async def _tell(self, status: Status) -> None:
         question = await self._kernel.question(self._pid) if status.why == "person" else None
         if question is not None and question.kind == "ask":
-            await self._kernel.answer(self._pid, Answer(status.owner, text=self._words))
+            await self._kernel.answer(self._pid, Answer(status.owner, text=self._words, to=question.seq))
         else:
             await self._kernel.deliver(self._pid, self._words)
         self._office.dispatcher.hint(self._pid)
 
     async def _over(self) -> bool:
         """Whether the employee has heard what it was told, and nothing but a word of its owner moves it on."""
-        if self._told < 0:
-            return False
         status = await self._office.ledger.find(self._pid)
-        if not self._told <= status.seq <= self._seen:
+        unheard = self._told < 0 and status.phase != "exited"  # what comes after a kill is never taken
+        if unheard or not self._told <= status.seq <= self._seen:
             return False
         if status.phase == "paused":
             raise BadInput(f"process {self._pid}", "a paused process", "one that runs (kernos resume)")

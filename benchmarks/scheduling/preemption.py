@@ -1,4 +1,4 @@
-"""A short call that comes in the middle of a long prefill. Real llama.cpp (SmolLM2); about three minutes.
+"""A short call that comes in the middle of a long prefill. Real llama.cpp (SmolLM2); about two minutes.
 
     python -m benchmarks.scheduling.preemption
 

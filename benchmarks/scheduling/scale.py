@@ -3,8 +3,8 @@
     python -m benchmarks.scheduling.scale [--seed N] [--programs N]
 
 The engines batch by themselves, as vLLM does: of the time of a decoding step Splitwise (Patel et al., ISCA 2024)
-reports that it doubles from one request to 64; prompts are computed at some 30,000 tokens a second. Programs of three
-kinds arrive in the gaps of Azure's trace of conversations, at 1.3 times what the engines can bear: conversations
+reports that it doubles from one request to 64; prompts are computed at some 10,000 tokens a second. Programs of three
+kinds arrive in the gaps of Azure's trace of conversations, at 1.6 times what the engines can bear: conversations
 of one to three calls, coding agents of five to fifteen (lengths from the two traces), and batch work of forty.
 (a) is a gateway that sends each program to one engine, which serves first come, first served; (b) Kernos without
 history; (c) Kernos with the history of a run with another seed; (d) Kernos knowing every length. Then the time of one
@@ -36,10 +36,10 @@ from kernos.kernel.types import REPLY, Action, Generation
 ENGINES, MOST = 8, 64
 STEP, STEP_AT_MOST = 0.028, 0.056
 """Seconds of a decoding step alone and with 64 requests."""
-PREFILL = 30_000.0
+PREFILL = 10_000.0
 CACHE = 400_000
 """Tokens whose keys and values an engine keeps."""
-LOAD = 1.3
+LOAD = 1.6
 TOGETHER = 16
 """So many steps are taken together, so that the simulation is not all steps."""
 QUEUED = (100, 1_000, 10_000, 100_000)

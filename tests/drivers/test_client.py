@@ -28,6 +28,7 @@ from tests.drivers.chat_server import (
     Stream,
     Turn,
     calls,
+    chunk,
     ends,
     models,
     says,
@@ -138,10 +139,12 @@ async def test_a_call_wins_over_words_that_a_model_writes_beside_it() -> None:
         assert (await answer(server, prompt(offers=("order",)))).action == Action("order", {})
 
 
-async def test_a_server_that_counts_no_tokens_costs_none() -> None:
-    with serving(HELLO) as server:
-        generation = await answer(server, prompt())
-    assert (generation.prompt, generation.completion, generation.cached) == (0, 0, 0)
+async def test_where_a_server_counts_no_tokens_each_piece_is_one_and_the_prompt_is_guessed() -> None:
+    words = [chunk({"role": "assistant", "content": ""}), says("Good "), says("morning"), ends()]
+    with serving(Stream(words), Stream([calls("{}", "order"), ends()])) as server:
+        said, called = await answer(server, prompt()), await answer(server, prompt(offers=("order",)))
+    assert (said.prompt, said.completion, said.cached) == (29 // 3, 2, 0)
+    assert (called.prompt, called.completion) == (29 // 3, 1)
 
 
 # What is sent

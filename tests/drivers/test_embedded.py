@@ -19,6 +19,7 @@ import httpx2
 import pytest
 
 from kernos.drivers.clock.system import SystemClock
+from kernos.drivers.engine import llama
 from kernos.drivers.engine.client import OpenAIEngine
 from kernos.drivers.engine.embedded import EmbeddedEngine
 from kernos.drivers.engine.models import Shelf
@@ -32,6 +33,7 @@ from kernos.kernel.ledger import Ledger
 from kernos.kernel.ports import Prompt
 from kernos.kernel.types import Json, Message
 from kernos.userland.lib import Process
+from tests.drivers.chat_server import Silence, serving
 from tests.drivers.llama import KEY, WEATHER, ask, llama_server, spec
 
 pytestmark = pytest.mark.model
@@ -316,3 +318,12 @@ async def test_an_engine_that_listens_for_others_serves_them_behind_its_key(smol
         await known.close()
         await stranger.close()
         await mine.close()
+
+
+async def test_a_server_that_falls_silent_counts_as_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama, "SILENT_SECONDS", 0.05)
+    with serving(Silence()) as server:
+        client = llama.Llama(server.url.removesuffix("/v1"), KEY)
+        with pytest.raises(EngineDied, match="broke off"):
+            await client.post("/completion", {})
+        await client.close()

@@ -218,3 +218,17 @@ async def test_a_call_whose_tool_is_gone_when_it_is_approved_has_failed() -> Non
         assert (await kernel.tick(pid)).why == "done"
         assert await result(house, pid) == "clerk is not granted the tool note"
         assert world.done == []
+
+
+async def test_an_answer_to_a_question_that_is_no_longer_open_answers_no_other() -> None:
+    async with asker() as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        first = await kernel.question(pid)
+        assert first is not None
+        await kernel.answer(pid, Answer("ada", text="the red one", to=first.seq))
+        await kernel.tick(pid)
+        assert await asked(kernel, pid) == "Are you sure?"
+        with pytest.raises(BadInput, match=f"row {first.seq}"):
+            await kernel.answer(pid, Answer("ada", text="the red one", to=first.seq))
+        assert await asked(kernel, pid) == "Are you sure?"

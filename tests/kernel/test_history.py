@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernos.drivers.engine.scripted import say
-from kernos.kernel.limits import LEAST_REST
+from kernos.kernel.limits import KINDS, LEAST_REST, TASKS
 from kernos.kernel.scheduler.history import KNOWN, LEVEL_SECONDS, SAMPLES, History, tasks_of
 from kernos.kernel.types import Json, Message, Record, RecordKind
 from kernos.userland.lib import Process
@@ -101,6 +101,24 @@ def test_a_task_that_is_over_teaches_its_kind_and_the_latest_count() -> None:
         history.ended("p")
     spend(history)
     assert history.rest("p") == pytest.approx(1.0)
+
+
+def test_of_tasks_that_nobody_ends_only_the_latest_are_known() -> None:
+    history = History()
+    for number in range(TASKS + 2):
+        history.began(f"p{number}", "clerk")
+        history.began("busy", "clerk")
+    known = history.at_work()
+    assert len(known) == TASKS and "busy" in known and "p0" not in known
+
+
+def test_a_kind_that_was_not_met_for_long_is_forgotten() -> None:
+    history = taught(*[[1.0]] * KNOWN)
+    spend(history)
+    assert history.rest("p") == pytest.approx(1.0)
+    for number in range(KINDS):
+        history.learn(f"other {number}", [1.0])
+    assert history.rest("p") == pytest.approx(LEVEL_SECONDS)
 
 
 def test_who_is_at_no_task_has_no_rest() -> None:

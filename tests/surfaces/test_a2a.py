@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from a2a.client import A2ACardResolver, Client, ClientConfig, ClientFactory
 from a2a.helpers import get_artifact_text, get_message_text
+from a2a.server.context import ServerCallContext
 from a2a.types import (
     CancelTaskRequest,
     GetTaskRequest,
@@ -29,9 +30,10 @@ from a2a.types import (
 from a2a.utils.errors import A2AError, TaskNotFoundError
 
 from kernos.drivers.store.sql import SqlStore
-from kernos.kernel.ports import Answer
+from kernos.kernel.ports import Answer, Caller
 from kernos.kernel.types import REPLY, Action
 from kernos.surfaces.a2a import surface
+from kernos.surfaces.a2a.handler import CALLER, GONE, Agent
 from kernos.userland.lib import Process
 from tests.support import CLERK, House, World, following, idle, runs, serves
 from tests.surfaces.offices import Site, foreign, served
@@ -200,6 +202,26 @@ async def test_who_does_not_wait_is_told_of_the_task_at_once(site: Site) -> None
     async with agent(site, "sleeps") as client:
         task = await task_of(client, "Good night.", return_immediately=True)
         assert task.status.state in (TaskState.TASK_STATE_SUBMITTED, WORKING)
+
+
+async def test_who_waits_for_a_process_that_is_paused_is_told_of_the_task_as_it_stands(site: Site) -> None:
+    async with agent(site, "sleeps") as client:
+        task = await task_of(client, "Good night.", return_immediately=True)
+        await site.kernel.signal(task.context_id, "pause", site.owner)
+        waits = await task_of(client, "Are you there?", context=task.context_id)
+    assert waits.status.state in (TaskState.TASK_STATE_SUBMITTED, WORKING)
+
+
+async def test_nobody_is_waited_for_whose_client_has_gone(site: Site) -> None:
+    looks = iter([False, True])
+
+    async def gone() -> bool:
+        return next(looks)
+
+    message = Message(message_id="1", role=Role.ROLE_USER, parts=[Part(text="Good night.")])
+    context = ServerCallContext(state={CALLER: Caller("k", site.owner), GONE: gone})
+    await Agent(site.office, "sleeps").on_message_send(SendMessageRequest(message=message), context)
+    assert list(looks) == []
 
 
 @pytest.mark.parametrize("binding", BINDINGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -60,6 +61,15 @@ async def test_a_revoked_key_opens_nothing_and_its_name_is_free_again(keys: SqlK
         await keys.revoke("laptop")
     again = await keys.issue(ADA)
     assert (await keys.caller(secret), await keys.caller(again)) == (None, ADA)
+
+
+async def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered(keys: SqlKeys) -> None:
+    secret = await keys.issue(ADA)
+    async with asyncio.TaskGroup() as group:
+        looking = [group.create_task(keys.caller(secret)) for _ in range(8)]
+        group.create_task(keys.revoke("laptop"))
+    assert {looked.result() for looked in looking} <= {ADA, None}
+    assert await keys.caller(secret) is None
 
 
 async def test_a_name_is_taken_as_long_as_its_key_holds(keys: SqlKeys) -> None:

@@ -195,6 +195,15 @@ async def test_the_process_of_somebody_else_is_not_found(site: Site) -> None:
     assert refused.is_error and await invokes(site) == []
 
 
+async def test_a_key_that_got_the_name_of_a_revoked_one_does_not_get_its_process(site: Site) -> None:
+    async with client(site, await site.key("k", employee=CLERK)) as opened:
+        await opened.call_tool("find", {"what": "soap"})
+    await site.office.keys.revoke(f"k-{site.owner}")
+    async with client(site, await site.key("k", owner="bob", employee=CLERK)) as opened:
+        await opened.call_tool("find", {"what": "tea"})
+    assert [row.body["arguments"] for row in await invokes(site)] == [{"what": "soap"}]
+
+
 async def test_a_key_that_is_for_no_employee_has_no_tools(site: Site) -> None:
     async with client(site, await site.key("k")) as opened:
         with pytest.raises(MCPError, match="kernos key add"):
@@ -250,8 +259,8 @@ async def test_a_person_is_not_asked_for_what_another_has_to_answer(site: Site, 
     person = Person("accept", approve=True)
     key = await site.key("k", owner="eve", roles=frozenset({"operator"}), speaks=True)
     async with client(site, key, "auto", person, wait=0, process=theirs) as opened:
-        waits = await opened.call_tool("note", {"text": "milk"})
-    assert person.asked == [] and "waiting for approval" in text(waits) and world.done == []
+        refused = await opened.call_tool("note", {"text": "milk"})
+    assert person.asked == [] and refused.is_error and "works for bob" in text(refused) and world.done == []
 
 
 async def test_a_call_goes_on_waiting_where_the_client_could_not_ask_after_all(site: Site, world: Shop) -> None:

@@ -96,6 +96,11 @@ async def asker(process: Process) -> None:
         await process.send(f"{words} in {colour}")
 
 
+async def once(process: Process) -> None:
+    """An employee with a program of ours, that ends when it has answered."""
+    await process.send(await process.receive())
+
+
 @dataclass
 class Place:
     """What the tests of this module share: one site, one HTTP client."""
@@ -128,6 +133,7 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
         replace(serves(), slug="helper"),
         replace(serves([world.pay], ask=["pay"]), slug="cashier"),
         runs(asker, slug="asker"),
+        runs(once, slug="once"),
     ]
     store = SqlStore.open(tmp_path_factory.mktemp("openai") / "kernos.db")
     async with (
@@ -191,6 +197,18 @@ async def test_a_call_that_failed_is_made_again_in_the_same_process(place: Place
         with pytest.raises(openai.InternalServerError, match="out of order"):
             await ask(client, user("fail out of order"))
     assert len({status.pid for status in await place.site.office.ledger.statuses()} - before) == 1
+
+
+async def test_a_conversation_whose_process_was_killed_is_told_so_and_goes_on_in_another(
+    place: Place, client: AsyncOpenAI
+) -> None:
+    first, pid = await ask(client, user("one"))
+    await place.site.kernel.signal(pid, "kill", OWNER)
+    history = user("one"), first.model_dump(), user("two")
+    with pytest.raises(openai.BadRequestError, match="exited"):
+        await ask(client, *history)
+    answer, other = await ask(client, *history)
+    assert answer.content == "two" and other != pid
 
 
 async def test_a_process_may_be_named(place: Place, client: AsyncOpenAI) -> None:
@@ -515,13 +533,13 @@ async def test_an_employee_is_talked_with_as_with_a_model(place: Place) -> None:
 
 
 async def test_an_employees_answer_is_not_cut(place: Place) -> None:
-    client = await place.client(employee="helper")
+    client = await place.client(employee="")
     answer = await client.chat.completions.create(model="helper", messages=[user("hello")], max_tokens=1)
     assert answer.choices[0].finish_reason == "stop"
 
 
 async def test_an_employees_words_are_streamed(place: Place) -> None:
-    client = await place.client(employee="helper")
+    client = await place.client(employee="")
     stream = await client.chat.completions.create(model="helper", messages=[user("all is well")], stream=True)
     pieces = [chunk.choices[0].delta.content async for chunk in stream]
     assert [piece for piece in pieces if piece] == ["all ", "is ", "well"]
@@ -552,12 +570,22 @@ async def test_an_employee_that_waits_for_an_approval_answers_when_it_has_it(pla
     assert (await asked).choices[0].message.content == "it is paid 5 to bob"
 
 
-async def test_an_agents_key_begins_a_conversation_but_does_not_speak_for_the_owner(place: Place) -> None:
+async def test_who_talks_with_an_employee_whose_program_has_ended_gets_another_process(place: Place) -> None:
+    create = (await place.client(employee="")).chat.completions.with_raw_response.create
+    first = await create(model="once", messages=[user("one")])
     history: list[Any] = [user("one"), {"role": "assistant", "content": "one"}, user("two")]
-    client = await place.client(employee="helper")
-    await client.chat.completions.create(model="helper", messages=history[:1])
-    with pytest.raises(openai.PermissionDeniedError, match="speak"):
-        await client.chat.completions.create(model="helper", messages=history)
+    second = await create(model="once", messages=history)
+    assert [raw.parse().choices[0].message.content for raw in (first, second)] == ["one", "two"]
+    assert first.headers[PROCESS] != second.headers[PROCESS]
+
+
+async def test_an_agents_key_talks_with_an_employee_only_if_it_speaks_for_the_owner(place: Place) -> None:
+    history: list[Any] = [user("one"), {"role": "assistant", "content": "one"}, user("two")]
+    client, before = await place.client(employee="helper"), len(await place.site.statuses())
+    for messages in (history[:1], history):
+        with pytest.raises(openai.PermissionDeniedError, match="speak"):
+            await client.chat.completions.create(model="helper", messages=messages)
+    assert len(await place.site.statuses()) == before
     speaking = await place.client(employee="helper", speaks=True)
     await speaking.chat.completions.create(model="helper", messages=history[:1])
     answer = await speaking.chat.completions.create(model="helper", messages=history)

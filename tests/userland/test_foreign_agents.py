@@ -86,7 +86,12 @@ def test_engines_of_a_role_and_the_shares_of_owners_are_handed_on(tmp_path: Path
         ),
         ("[owners.eve]\nshare = 0", "kernos.toml: owners.eve.share: found 0; expected greater than 0"),
         (
-            '[engines.odd]\ndriver = "embedded"\nrole = "small"',
+            '[engines.odd]\ndriver = "embedded"\nrole = "main"',
+            "kernos.toml: engines.odd.role: found an unknown key; expected one of context, driver, key_env, listen, "
+            "model, port, price, slots, threads",
+        ),
+        (
+            '[engines.odd]\ndriver = "openai"\nurl = "http://127.0.0.1:9/v1"\nrole = "small"',
             "kernos.toml: engines.odd.role: found 'small', which is an engine; expected a name that no engine has",
         ),
     ],

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SURFACES = ("openai", "api", "mcp", "a2a")
 GRACE = 3
 """So many seconds an answer that is being given has when the server ends."""
+CONNECTIONS = 4_096
+"""So many clients are served at once; to more the answer is 503."""
 YOUNG = 10_000
 """So many new objects are looked through for cycles at once: those of some calls, not of a part of one."""
 
@@ -103,7 +105,7 @@ async def serve(office: Office, listener: socket.socket) -> None:
     """Serve all surfaces on a socket that is bound, until the office is closing."""
     config = uvicorn.Config(
         application(office), http="httptools", ws="none", lifespan="on", access_log=False, log_config=None,
-        timeout_graceful_shutdown=GRACE, server_header=False,
+        timeout_graceful_shutdown=GRACE, server_header=False, limit_concurrency=CONNECTIONS,
     )  # fmt: skip
     server = _Server(config)
     gc.freeze()  # what is loaded now stays: to look through it again and again was a tenth of each call

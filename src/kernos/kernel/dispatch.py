@@ -162,7 +162,9 @@ class Kernel(Desk):
         """Journal a process's notes without running it."""
         return await self._have_turn(pid, run=False)
 
-    async def call(self, pid: str, request: Request, draft: Callable[[str], None] | None = None) -> Reply | Pending:
+    async def call(
+        self, pid: str, request: Request, draft: Callable[[str], None] | None = None, speaks: bool = True
+    ) -> Reply | Pending:  # fmt: skip
         """One system call of a process whose program runs elsewhere; see `ports.Kernel`."""
         check_request(request)
         if isinstance(request, Checkpoint):
@@ -171,10 +173,10 @@ class Kernel(Desk):
         await turn.acquire()
         if isinstance(request, ModelCall):
             try:
-                return await self._serve(pid, request, draft)
+                return await self._serve(pid, request, draft, speaks)
             finally:
                 turn.release()
-        serving = asyncio.ensure_future(self._serve(pid, request, draft))
+        serving = asyncio.ensure_future(self._serve(pid, request, draft, speaks))
         self._begun.add(serving)
         serving.add_done_callback(partial(self._served, turn))
         return await asyncio.shield(serving)
@@ -186,10 +188,13 @@ class Kernel(Desk):
         if not serving.cancelled():
             serving.exception()
 
-    async def _serve(self, pid: str, request: Request, draft: Callable[[str], None] | None) -> Reply | Pending:
+    async def _serve(
+        self, pid: str, request: Request, draft: Callable[[str], None] | None, speaks: bool
+    ) -> Reply | Pending:  # fmt: skip
         process: Process | None = None
         try:
             process = await self._present(pid)
+            process.speaks = process.state.speaks and speaks
             with self._drafted(pid, draft):
                 reply = await self._calls.serve(process, request)
         except BaseException as error:

@@ -73,6 +73,7 @@ class Effects:
             return await self._embed(process, request)
 
         def draft(text: str) -> None:
+            process.drafted += 1
             if not process.station.claims:  # a draft with claims to check is not shown before it is judged
                 process.tell(Event(process.pid, "draft", text=text))
 

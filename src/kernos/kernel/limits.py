@@ -35,7 +35,7 @@ HEAD_TOKENS = 64
 SAVED_TOKENS = 200_000
 """An engine's saved contexts hold at most so many tokens together (24 to 29 kB each with the default models)."""
 TASKS, KINDS = 65_536, 4_096
-"""So many tasks are known at once, and so many kinds of them; of more, those that were met longest ago are forgotten."""
+"""So many tasks are known at once, and so many kinds of them; of more, those met longest ago are forgotten."""
 LEARNT_PROCESSES, LEARNT_ROWS = 128, 1_000
 """A kernel that starts learns from so many processes, and so many rows of each, how much service tasks need."""
 AFFINITIES = 65_536

@@ -505,9 +505,12 @@ class View:
 class Kernel(Desk, Protocol):
     """The kernel as surfaces and dispatchers see it."""
 
-    async def call(self, pid: str, request: Request, draft: Callable[[str], None] | None = None) -> Reply | Pending:
+    async def call(
+        self, pid: str, request: Request, draft: Callable[[str], None] | None = None, speaks: bool = True
+    ) -> Reply | Pending:  # fmt: skip
         """One system call of a process whose program runs elsewhere, behind the API. Its calls are made one after the
-        other; `draft` is called with each new piece of a model's reply.
+        other; `draft` is called with each new piece of a model's reply. Without `speaks` the process speaks for its
+        owner no more than one that was started without, whoever started it.
 
         A call that has to wait for a person returns `Pending`; `outcome` tells later what it came to. When the caller
         is cancelled a model call is broken off; an effect that was begun comes to its end.

@@ -8,7 +8,8 @@ A program is a coroutine that can await nothing but system calls (I1): a call ha
 drives the coroutine by hand. So a waiting process is no task, thread or connection, only an object or a row.
 `state` changes only in `write` and `restore`; `request` only in `step` and `begin_anew`, of a foreign agent in turns,
 trap and recovery; `sources`, `unread` and `ended` only through `take_in` (but see `look`); `past`, `open` and `due`
-only in trap and recovery; `warned`, `epoch` and `news` only in turns and dispatch.
+only in trap and recovery; `warned`, `epoch`, `news` and `speaks` only in turns and dispatch; `drafted` only in effects
+and trap.
 """
 
 from __future__ import annotations
@@ -126,9 +127,10 @@ class Process:
     """One running instance of a program.
 
     `due` is what came back to its open call, until the row is durable; `begun_at` is the monotonic time from which its
-    effect had to start soon; `news` is set when notes may have come for it.
-    Of a foreign agent's `marks` are what its messages are known by, `answered` says that a model has answered it, and
-    `kept` is the row of the last checkpoint.
+    effect had to start soon; `drafted` counts the pieces of the answer that a model gives it now; `news` is set when
+    notes may have come for it.
+    Of a foreign agent's `marks` are what its messages are known by, `answered` says that a model has answered it,
+    `speaks` that who makes its call now may speak for the owner, and `kept` is the row of the last checkpoint.
     """
 
     def __init__(
@@ -148,11 +150,13 @@ class Process:
         self.news = News()
         self.epoch = 0
         self.begun_at = 0.0
+        self.drafted = 0
         self.unread: dict[int, Mail] = {}
         self.ended: dict[str, Ended] = {}
         self.led_astray: set[str] = set()
         self.marks: set[str] = set()
         self.answered = False
+        self.speaks = False
         self.kept = 0
         self.tell = tell
         self._fresh: list[Json] = []
@@ -232,7 +236,7 @@ class Process:
     def look(self, request: Request) -> dict[str, Json]:
         """What the row of a foreign agent's call says of it (I4). That no model chose it, counts for this very call."""
         clean = self.sources.origins.clean
-        found = foreign.look(request, foreign.Known(self.marks, self.answered, self.state.speaks, clean))
+        found = foreign.look(request, foreign.Known(self.marks, self.answered, self.speaks, clean))
         if found.get("unmade"):
             self.sources.met()
         return found

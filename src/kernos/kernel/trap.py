@@ -54,6 +54,7 @@ from kernos.kernel.ports import Clock
 from kernos.kernel.process import Aside, Due, PastCall, Process
 from kernos.kernel.reading import attested
 from kernos.kernel.recovery import again, followed, settled
+from kernos.kernel.scheduler import CHARS_A_TOKEN
 from kernos.kernel.services import WAITING, Served, Services, Waiting, sums
 from kernos.kernel.types import (
     Allow,
@@ -185,7 +186,7 @@ class Trap:
         intent = Entry("intent", body | dict(served.asked), contents, {**form.chained, **contents_of(looked, request)})
         if isinstance(served.reply, Waiting):
             begun = isinstance(request, Invoke) and isinstance(verdict, Allow)
-            process.begun_at = self.clock.monotonic()
+            process.begun_at, process.drafted = self.clock.monotonic(), 0
             [row] = await process.write(intent)
             process.open = PastCall(row, begun, row.at)
             return None
@@ -196,13 +197,16 @@ class Trap:
         return rows[-1].body
 
     async def lose(self, process: Process, why: str) -> None:
-        """Record that the call of a foreign agent comes to nothing: nobody waits for it any more."""
+        """Record that the call of a foreign agent comes to nothing: nobody waits for it any more. Of a model's answer
+        what was written is counted, and about what had to be read before."""
         call = process.open or (process.past[0] if process.past else None)
         about = {"call": call.intent.body["call"]} if call and call.outcome is None else {}
         model = process.open is not None and about.get("call") in MODEL_CALLS
-        spent = self.clock.monotonic() - process.begun_at if model else 0.0
-        body = {"is": "lost", "error": why, "cost": {"seconds": round(spent, 6)}}
-        await process.write(Entry("outcome", about | body))
+        spent = {"seconds": round(self.clock.monotonic() - process.begun_at if model else 0.0, 6)}
+        if model and process.drafted and isinstance(process.request, Generate):
+            read = sum(len(message.text) for message in process.request.messages)
+            spent |= {"prompt": read // CHARS_A_TOKEN, "completion": process.drafted}
+        await process.write(Entry("outcome", {**about, "is": "lost", "error": why, "cost": spent}))
         process.past.clear()
         process.request = process.open = process.due = None
 

@@ -117,7 +117,8 @@ def status_of(error: KernosError) -> tuple[int, str]:
 
 def body_of(error: KernosError) -> dict[str, dict[str, str]]:
     """What is said of an error, in the form that OpenAI's clients read."""
-    return {"error": {"message": str(error), "type": status_of(error)[1], "code": error.code}}
+    message = str(error).encode("utf-8", "replace").decode()  # a text may come in with half a surrogate pair
+    return {"error": {"message": message, "type": status_of(error)[1], "code": error.code}}
 
 
 def refused(error: KernosError) -> Response:

@@ -22,6 +22,8 @@ WORDS_CHARS = 300
 """What a server says of an error is cut to this length: it may be a whole page."""
 END_SECONDS = 1.0
 """How long a finished answer waits for the end of its stream, which leaves the connection to the next call."""
+CHARS_A_TOKEN = 3
+"""How many tokens a prompt has is guessed from its characters where the server does not say."""
 
 
 def messages(prompt: Prompt) -> list[dict[str, Json]]:
@@ -93,6 +95,7 @@ class Answer:
         self._said = grammar.ReplyStream() if by_grammar else grammar.TextStream()
         self._tool, self._arguments, self._finish = "", "", ""
         self._usage: Json = {}
+        self._pieces = 0
 
     def take(self, event: bytes) -> str:
         """Take what came; return what is new of a reply's text."""
@@ -113,6 +116,7 @@ class Answer:
         for choice in (chunk.get("choices") or [])[:1]:
             self._finish = choice.get("finish_reason") or self._finish
             delta = choice.get("delta") or {}
+            self._pieces += any(said for part, said in delta.items() if part != "role")
             for call in (delta.get("tool_calls") or [])[:1]:
                 if not call.get("index") and (function := call.get("function")):
                     self._tool += function.get("name") or ""
@@ -120,14 +124,16 @@ class Answer:
             return self._said.feed(delta.get("content") or "")
         return ""
 
-    def finish(self, seconds: float) -> Generation:
-        """The answer, when the stream has ended."""
+    def finish(self, seconds: float, chars: int) -> Generation:
+        """The answer, when the stream has ended. Where the server counts no tokens, each piece is one, and the `chars`
+        of the prompt tell about how many it had."""
         if not self._finish:
             raise EngineDied("the model server ended its stream without finishing the answer")
         action = self._action()
         if action.name == REPLY and not self._speak:
             raise EngineError("the model server replied with text where a tool had to be called")
-        prompt, completion = self._count("prompt_tokens"), self._count("completion_tokens")
+        prompt = self._count("prompt_tokens") or chars // CHARS_A_TOKEN
+        completion = self._count("completion_tokens") or self._pieces
         return Generation(action, prompt, self._count("prompt_tokens_details", "cached_tokens"), completion, seconds)
 
     def _count(self, *path: str) -> int:

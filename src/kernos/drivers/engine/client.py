@@ -77,7 +77,8 @@ class OpenAIEngine:
             answer = chat.Answer(by_grammar, prompt.speak)
             async with await self._send("POST", "/chat/completions", request) as response:
                 await chat.stream(response.content, answer, draft)
-        return answer.finish(time.monotonic() - started)
+        chars = sum(len(message.text) for message in prompt.messages)
+        return answer.finish(time.monotonic() - started, chars)
 
     async def close(self) -> None:
         session, self._session = self._session, None

@@ -22,6 +22,8 @@ from kernos.kernel.types import Json
 
 WORDS_CHARS = 300
 """What the server says of an error is cut to this length."""
+SILENT_SECONDS = 600.0
+"""A server that sends nothing for so long has died, though its process may live: no call is held for ever."""
 
 
 class Llama:
@@ -31,7 +33,7 @@ class Llama:
     def __init__(self, address: str, key: str) -> None:
         self._session = aiohttp.ClientSession(
             address, connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None),
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=SILENT_SECONDS),
             headers={"Authorization": f"Bearer {key}"},
         )  # fmt: skip
 

@@ -42,7 +42,13 @@ class _Context:
     saved: Tokens = ()
     busy: bool = False
     over: bool = False
+    computed: int = 0
     feeding: asyncio.Future[int] | None = None
+
+    def fed(self, feeding: asyncio.Future[int]) -> None:
+        """A piece was computed. What went wrong whoever waits for it learns; if nobody does any more, nobody has to."""
+        if not feeding.cancelled() and feeding.exception() is None:
+            self.computed += feeding.result()
 
     @property
     def head(self) -> Tokens:
@@ -60,7 +66,6 @@ class _Answer:
     text: str = ""
     shown: str = ""
     end: str = ""
-    computed: int = 0
 
     @property
     def left(self) -> int:
@@ -87,7 +92,7 @@ class Contexts:
     async def generate(self, turn: Turn, prompt: Prompt, draft: Callable[[str], None]) -> Generation:
         """Serve a turn, which may have to give way in between. Raises what the engine raises."""
         context = self._known.setdefault(turn.call.pid, _Context(turn.call.pid, turn.call.owner))
-        context.over, context.busy = False, True
+        context.over, context.busy, context.computed = False, True, 0
         try:
             await self._start()
             segments = tuple(await self._engine.segments(prompt, context.segments))
@@ -105,7 +110,7 @@ class Contexts:
         action = self._engine.answer(prompt, answer.text, answer.end == "stop")
         if prompt.speak and action.text.startswith(answer.shown) and (rest := action.text[len(answer.shown) :]):
             draft(rest)  # what could have been the beginning of something else until now
-        before, computed = len(answer.before), min(answer.computed, len(answer.before))
+        before, computed = len(answer.before), min(context.computed, len(answer.before))
         return Generation(action, before, before - computed, len(answer.tokens), turn.served)
 
     def ended(self, pid: str, gone: bool) -> None:
@@ -217,10 +222,10 @@ class Contexts:
         while len(tokens) - len(context.held) > limits.CHUNK_SLACK:
             end = self._next(len(context.held), len(tokens), len(head))
             context.feeding = asyncio.ensure_future(self._engine.feed(slot, tokens[:end]))
-            context.feeding.add_done_callback(_seen)
+            context.feeding.add_done_callback(context.fed)
             if not await _sooner(context.feeding, turn.wanted):
                 return False
-            answer.computed += context.feeding.result()
+            context.feeding.result()
             context.feeding, context.held = None, tokens[:end]
             if end == len(head) and (name := self._name(context, head)) not in self._heads:
                 self._heads |= {name: len(head)} if await self._save(slot, name) else {}
@@ -237,7 +242,7 @@ class Contexts:
     async def _decode(self, turn: Turn, context: _Context, answer: _Answer, draft: Callable[[str], None]) -> bool:
         """Decode until the answer ends; False if the call has to give way."""
         assert context.slot is not None
-        answer.computed += len(answer.whole) - len(context.held)
+        context.computed += len(answer.whole) - len(context.held)
         pieces = self._engine.decode(context.slot, answer.whole, answer.prompt, answer.text, answer.left)
         try:
             async for piece in pieces:
@@ -276,14 +281,10 @@ class Contexts:
             self._forget(saved.pop(0))
         while sum(self._heads.values()) > limits.SAVED_TOKENS:
             self._litter.append(self._heads.popitem(last=False)[0])
+        for done in [each for each in self._known.values() if each.over and each.slot is None and not each.saved]:
+            del self._known[done.pid]
         while self._litter:
             await self._engine.drop(self._litter.pop())
-
-
-def _seen(feeding: asyncio.Future[int]) -> None:
-    """Whoever waits for it learns what went wrong; if nobody does any more, nobody has to."""
-    if not feeding.cancelled():
-        feeding.exception()
 
 
 async def _sooner(feeding: asyncio.Future[int], wanted: asyncio.Event) -> bool:

@@ -83,7 +83,7 @@ class History:
 
     def began(self, pid: str, kind: str) -> None:
         """A process makes a model call."""
-        task = self._tasks[pid] = self._tasks.pop(pid, None) or Task(kind)
+        task = self._tasks[pid] = self._tasks.pop(pid, Task(kind))
         task.kind, task.now = kind, 0.0
         if len(self._tasks) > limits.TASKS:  # an agent behind the API does not say that it has given up
             self.ended(next(iter(self._tasks)))
@@ -108,7 +108,7 @@ class History:
 
     def learn(self, kind: str, calls: Sequence[float]) -> None:
         """A task of this kind is known: the seconds of service of each of its calls."""
-        known = self._kinds[kind] = self._kinds.pop(kind, None) or _Kind()
+        known = self._kinds[kind] = self._kinds.pop(kind, _Kind())
         known.learn(calls)
         if len(self._kinds) > limits.KINDS:
             del self._kinds[next(iter(self._kinds))]

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Mount
 
 from kernos.kernel.ports import Office
 from kernos.surfaces.a2a.cards import agent_card
-from kernos.surfaces.a2a.handler import CALLER, Agent
+from kernos.surfaces.a2a.handler import CALLER, GONE, Agent
 from kernos.surfaces.http import Surface, caller_of
 
 
@@ -42,9 +42,9 @@ def _of(office: Office, slug: str) -> Iterator[BaseRoute]:
 
 
 class _Callers(DefaultServerCallContextBuilder):
-    """Tells the agent whose key came with a request."""
+    """Tells the agent whose key came with a request, and how to see whether the client has gone."""
 
     def build(self, request: Request) -> ServerCallContext:
         context = super().build(request)
-        context.state[CALLER] = caller_of(request)
+        context.state[CALLER], context.state[GONE] = caller_of(request), request.is_disconnected
         return context

@@ -10,7 +10,7 @@ person may decide (approvals, limits, doubts) is `auth-required` and answered el
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -61,6 +61,8 @@ from kernos.surfaces.http import may_speak, process_of, sees
 
 CALLER = "kernos.caller"
 """Where the context of a call holds whose key came with it."""
+GONE = "kernos.gone"
+"""Where it holds a function that says whether the client has gone."""
 LOOK_SECONDS = 0.5
 """How often it is looked whether another worker has gone on with a process."""
 
@@ -91,15 +93,19 @@ class Agent(RequestHandler):
 
     @validate_request_params
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Task | Message:
-        """Put a message to the employee, and wait until the task needs somebody or is over."""
+        """Put a message to the employee, and wait until the task needs somebody or is over, or its process is
+        paused."""
         validate_history_length(params.configuration)
         with _told():
             put = await self._put(params.message, _caller(context))
-            async with aclosing(self._watch(put)) as tasks:
+            task = put.task
+            async with aclosing(self._watch(put, context)) as tasks:
                 async for task in tasks:
                     if params.configuration.return_immediately or _rests(task):
                         return apply_history_length(task, params.configuration)
-        raise _closing()
+        if self._office.closing.is_set():
+            raise _closing()
+        return apply_history_length(task, params.configuration)
 
     @validate_request_params
     async def on_message_send_stream(
@@ -109,7 +115,7 @@ class Agent(RequestHandler):
         validate_history_length(params.configuration)
         with _told():
             put = await self._put(params.message, _caller(context))
-            async with aclosing(self._watch(put)) as tasks:
+            async with aclosing(self._watch(put, context)) as tasks:
                 async for event in _events(tasks):
                     yield event
 
@@ -123,7 +129,7 @@ class Agent(RequestHandler):
             task = await self._task(status, number)
             if task.status.state in OVER:
                 raise UnsupportedOperationError(message=f"task {params.id} is over")
-            async with aclosing(self._watch(Put(status.pid, number, -1), task)) as tasks:
+            async with aclosing(self._watch(Put(status.pid, number, -1), context, task)) as tasks:
                 async for event in _events(tasks):
                     yield event
 
@@ -160,7 +166,7 @@ class Agent(RequestHandler):
                 raise TaskNotCancelableError(message=f"task {params.id} is over")
             await self._kernel.signal(status.pid, "kill", caller.owner)
             self._office.dispatcher.hint(status.pid)
-            async with aclosing(self._watch(Put(status.pid, number, status.seq))) as tasks:
+            async with aclosing(self._watch(Put(status.pid, number, status.seq), context)) as tasks:
                 async for task in tasks:
                     if task.status.state in OVER:
                         return task
@@ -258,22 +264,23 @@ class Agent(RequestHandler):
         asked = await self._kernel.question(status.pid)
         return [task_of(status.pid, turn.number, turn, None if turn.end else asked) for turn in begun]
 
-    async def _watch(self, put: Put, known: Task | None = None) -> AsyncGenerator[Task]:
+    async def _watch(self, put: Put, context: ServerCallContext, known: Task | None = None) -> AsyncGenerator[Task]:
         """A task, again whenever it has changed, until it needs somebody or is over; if that is how it was `known`
-        already, until it is so again."""
+        already, until it is so again. No longer than its process runs and its client is there."""
         shown = None
         async with self._kernel.events(put.pid) as events:
-            while not self._office.closing.is_set():
-                task = await self._now(put)
+            while not (self._office.closing.is_set() or await _gone(context)):
+                status = await self._ledger.find(put.pid)
+                task = await self._now(put, status)
                 if task != shown:
                     yield task
                 shown = task
-                if _rests(task) and task != known:
+                stands = status.seq > put.after and status.phase in ("paused", "exited")
+                if stands or (_rests(task) and task != known):
                     return
                 await _news(events)
 
-    async def _now(self, put: Put) -> Task:
-        status = await self._ledger.find(put.pid)
+    async def _now(self, put: Put, status: Status) -> Task:
         if status.seq > put.after:
             with suppress(NotFound):
                 return await self._task(status, put.number)
@@ -320,6 +327,11 @@ def _speaks(caller: Caller, owner: str) -> None:
 
 def _closing() -> InternalError:
     return InternalError(message="the server is about to end; the task goes on when it is back")
+
+
+async def _gone(context: ServerCallContext) -> bool:
+    gone: Callable[[], Awaitable[bool]] = context.state[GONE]
+    return await gone()
 
 
 def _caller(context: ServerCallContext) -> Caller:

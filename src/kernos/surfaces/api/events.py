@@ -51,6 +51,7 @@ class _Stream:
         self._office, self._scope = call.office, call.request.scope
         self._pid, self._after = status.pid, after
         self._over, self._stale, self._silent = status.phase == "exited", True, 0.0
+        self._checked = call.office.clock.monotonic()
 
     async def events(self) -> AsyncIterator[str]:
         """The text of the stream."""
@@ -78,13 +79,20 @@ class _Stream:
         while not queue.empty():
             events.append(queue.get_nowait())
         self._silent = 0.0
-        return [self._text(event) for event in events]
+        if self._office.clock.monotonic() - self._checked >= POLL:  # a process that is never quiet
+            await self._check()
+        return [self._text(event) for event in events if not self._over]
 
-    async def _quiet(self) -> Sequence[str]:
+    async def _check(self) -> None:
+        """End with the key."""
+        self._checked = self._office.clock.monotonic()
         try:
             await identified(self._scope, self._office.keys)
         except Forbidden:
             self._over = True
+
+    async def _quiet(self) -> Sequence[str]:
+        await self._check()
         self._stale = True
         self._silent += POLL
         if self._silent < BEAT:

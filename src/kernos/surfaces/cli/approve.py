@@ -116,7 +116,8 @@ async def _approve(system: System, place: Path, prefix: str, said: Said) -> None
         if not _confirmed(cards, status, card, answer, said):
             click.echo(f"process {status.pid}: not answered")
             return
-        await desk.answer(status.pid, replace(answer, scope="once" if answer.scope == "once" else "task"))
+        seen = replace(answer, to=card.seq)
+        await desk.answer(status.pid, replace(seen, scope="once" if answer.scope == "once" else "task"))
     later = await taken(system, place, status.pid)
     click.echo(onward(place, status.pid, _done(card, answer), later))
 

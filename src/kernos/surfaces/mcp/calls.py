@@ -62,10 +62,10 @@ class Calls:
         """The process that a client's calls are made in."""
         card, pid = await self.employee(caller, named), caller.pid or named
         if pid:
-            status = await process_of(self._office.ledger, caller, pid)
-            if status.owner != caller.owner:
-                raise Forbidden(f"process {status.pid} works for {status.owner}: only that owner's agents act in it")
-            return status
+            found = await process_of(self._office.ledger, caller, pid)
+            if found.owner != caller.owner:
+                raise Forbidden(f"process {found.pid} works for {found.owner}: only that owner's agents act in it")
+            return found
         async with self._birth:
             known = self._own.get(caller)
             status = await self._office.ledger.find(known) if known else None

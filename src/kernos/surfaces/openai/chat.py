@@ -40,7 +40,7 @@ def messages(given: Sequence[Json]) -> tuple[Message, ...]:
     """The context of a request."""
     if not given:
         raise wrong("messages", given, "at least one message")
-    context = Context()
+    context = Context("messages")
     for place, message in enumerate(given):
         where = f"messages[{place}]"
         if not isinstance(message, dict):

@@ -2,7 +2,7 @@
 
     field(body, "stream", bool, False)          a field of the right type, or BadInput that names it
     tools(body), choice(body, names), shape(form)
-    context = Context(); context.add(message); context.call(...); context.answer(...); context.messages
+    context = Context("messages"); context.add(message); context.call(...); context.answer(...); context.messages
 
 The two APIs nest the same things differently (`{"function": {...}}` or flat); both are read by the same functions.
 Fields that are not known are ignored, as clients send ever new ones.
@@ -11,6 +11,7 @@ Fields that are not known are ignored, as clients send ever new ones.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -25,7 +26,10 @@ MAX_TOKENS = 1024
 """So much may a model write if the request does not say."""
 MOST_TOOLS = 1_024
 """A request may have so many tools of its own: each is compared with all others, here and in the kernel."""
-_OPTIONS = ("stop", "top_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias")
+MOST_MESSAGES = 10_000
+"""A context may have so many messages, calls and results."""
+_NUMBERS: Mapping[str, type] = {"top_p": float, "seed": int, "presence_penalty": float, "frequency_penalty": float}
+_TOKEN = re.compile(r"[0-9]{1,9}")
 _TYPES: Mapping[type, str] = {
     str: "a text", bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "an object",
 }  # fmt: skip
@@ -74,7 +78,14 @@ def most_tokens(body: Mapping[str, Json], *names: str) -> int:
 
 def options(body: Mapping[str, Json]) -> dict[str, Json]:
     """Sampling options for engines that know them."""
-    return {name: body[name] for name in _OPTIONS if body.get(name) is not None}
+    stop, bias = body.get("stop"), get(body, "logit_bias", dict, {})
+    stops = stop if isinstance(stop, list) else [stop]
+    if stop is not None and not all(isinstance(text, str) for text in stops):
+        raise wrong("stop", stop, "a text or a list of texts")
+    if not all(_TOKEN.fullmatch(token) and type(value) in (int, float) for token, value in bias.items()):
+        raise wrong("logit_bias", bias, "an object of numbers, by the numbers of tokens")
+    found = {name: get(body, name, kind, None) for name, kind in _NUMBERS.items()} | {"stop": stop, "logit_bias": bias}
+    return {name: value for name, value in found.items() if value not in (None, {})}
 
 
 def tools(body: Mapping[str, Json]) -> tuple[ToolSpec, ...]:
@@ -160,15 +171,17 @@ def content(where: str, given: Json) -> tuple[str, tuple[str, ...]]:
 
 def _image(where: str, given: Json) -> str:
     url = given.get("url") if isinstance(given, dict) else given
-    if not isinstance(url, str):
-        raise wrong(where, given, "a URL")
+    if not isinstance(url, str) or not url.startswith("data:"):  # an engine would fetch it from any other (I10)
+        raise wrong(where, given, "a data: URL, which holds the image itself")
     return url
 
 
 class Context:
-    """Messages in the kernel's order: right behind each call stands what answers it, whatever order they came in."""
+    """Messages in the kernel's order: right behind each call stands what answers it, whatever order they came in. They
+    stand in a field of the request, which is named when there are too many."""
 
-    def __init__(self, messages: Sequence[Message] = (), names: Sequence[str] = ()) -> None:
+    def __init__(self, field: str, messages: Sequence[Message] = (), names: Sequence[str] = ()) -> None:
+        self._field, self._count = field, len(messages)
         self._groups = [[message] for message in messages]
         self._calls = {name: group for name, group in zip(names, self._groups, strict=False) if name}
 
@@ -177,7 +190,7 @@ class Context:
         return tuple(message for group in self._groups for message in group)
 
     def add(self, message: Message) -> None:
-        self._groups.append([message])
+        self._groups.append([self._counted(message)])
 
     def call(self, where: str, name: str, function: Mapping[str, Json]) -> None:
         """A call that the model made; `name` is its id."""
@@ -198,4 +211,10 @@ class Context:
         if group is None or group[0].action is None:
             raise wrong(where, name, "the id of a call that stands before it")
         text, images = content(where, given)
-        group.append(Message("tool", text, tool=group[0].action.name, images=images))
+        group.append(self._counted(Message("tool", text, tool=group[0].action.name, images=images)))
+
+    def _counted(self, message: Message) -> Message:
+        self._count += 1
+        if self._count > MOST_MESSAGES:
+            raise BadInput(self._field, f"more than {MOST_MESSAGES:,} messages", "at most so many")
+        return message

@@ -59,7 +59,7 @@ def _messages(body: Mapping[str, Json], past: Sequence[Message], names: Sequence
     instructions = get(body, "instructions", str, "")
     if instructions and past and past[0].role == "system":
         past, names = past[1:], names[1:]
-    context = Context(past, names)
+    context = Context("input", past, names)
     given = body.get("input")
     if isinstance(given, str):
         context.add(Message("user", given))

@@ -30,6 +30,8 @@ PROCESS = "x-kernos-process"
 """The header in which a caller may name a process of its own, and is told which one answered."""
 CONTEXTS = 1_000
 """Of so many responses the context is kept in memory; of others it is read from the journal."""
+CONTEXT_CHARS = 64 * 1024 * 1024
+"""Contexts of responses are kept up to so many characters together."""
 _NAME = 24
 """So many digits of a context's hash name what follows it."""
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -71,12 +73,31 @@ async def _body(request: Request) -> dict[str, Json]:
     return body
 
 
+class Contexts:
+    """The contexts of the latest responses, by name."""
+
+    def __init__(self, count: int = CONTEXTS, chars: int = CONTEXT_CHARS) -> None:
+        self._count, self._chars, self._held = count, chars, 0
+        self._kept: OrderedDict[str, Sequence[Message]] = OrderedDict()
+
+    def keep(self, name: str, messages: Sequence[Message]) -> None:
+        """Keep one, and drop the oldest of those that are too many."""
+        self._held += _chars(messages) - _chars(self._kept.pop(name, ()))
+        self._kept[name] = messages
+        while len(self._kept) > self._count or self._held > self._chars:
+            self._held -= _chars(self._kept.popitem(last=False)[1])
+
+    def of(self, name: str) -> Sequence[Message]:
+        """The one of this name; none if it is not kept."""
+        return self._kept.get(name, ())
+
+
 class Api:
     """What is done at each address."""
 
     def __init__(self, office: Office) -> None:
         self._office, self._seats = office, Seats(office)
-        self._contexts: OrderedDict[str, Sequence[Message]] = OrderedDict()
+        self._contexts = Contexts()
 
     async def chat(self, request: Request) -> Response:
         """Chat completions."""
@@ -160,7 +181,7 @@ class Api:
         async def work(draft: Callable[[str], None]) -> Generation:
             generation = await self._seats.answer(seat, asked, draft)
             if keep:
-                self._keep(keep, (*asked.call.messages, Message("assistant", action=generation.action)))
+                self._contexts.keep(keep, (*asked.call.messages, Message("assistant", action=generation.action)))
             return generation
 
         if not asked.stream:
@@ -176,17 +197,11 @@ class Api:
             flow.result()
         return StreamingResponse(events(flow, first, form), media_type="text/event-stream", headers=headers)
 
-    def _keep(self, name: str, messages: Sequence[Message]) -> None:
-        self._contexts[name] = messages
-        self._contexts.move_to_end(name)
-        if len(self._contexts) > CONTEXTS:
-            self._contexts.popitem(last=False)
-
     async def _past(self, name: str) -> tuple[str, Sequence[Message]]:
         """The process of a response, and its context with the answer."""
         pid, _, head = name.removeprefix("resp_").rpartition("_")
-        if name in self._contexts:
-            return pid, self._contexts[name]
+        if kept := self._contexts.of(name):
+            return pid, kept
         try:
             return pid, await self._office.ledger.context(pid, head)
         except NotFound:
@@ -200,6 +215,13 @@ def _most(seat: Seat, asked: Asked) -> float:
 
 def _calls(message: Message) -> bool:
     return message.action is not None and message.action.name != REPLY
+
+
+def _chars(messages: Sequence[Message]) -> int:
+    """How many characters messages have, about."""
+    actions = (message.action for message in messages if message.action)
+    spoken = sum(len(message.text) + sum(map(len, message.images)) for message in messages)
+    return spoken + sum(len(str(action.arguments)) for action in actions)
 
 
 def _shown(name: str, owner: str) -> dict[str, Json]:

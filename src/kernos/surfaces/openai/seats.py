@@ -31,8 +31,7 @@ _USUAL = ("", "default")
 @dataclass(frozen=True)
 class Seat:
     """The process that answers. `employee` is the one that is talked with, if it is; `heads` say where the conversation
-    stands, `whose` among whose, if it is known by its messages; `places` are where the process stood before. A `fresh`
-    one was started for this request."""
+    stands, `whose` among whose, if it is known by its messages; `places` are where the process stood before."""
 
     caller: Caller
     pid: str
@@ -41,7 +40,6 @@ class Seat:
     whose: str
     heads: Sequence[str]
     places: tuple[str, ...] = ()
-    fresh: bool = False
 
 
 class Seats:
@@ -53,7 +51,7 @@ class Seats:
 
     async def seat(self, caller: Caller, wanted: str, heads: Sequence[str], named: str = "") -> Seat:
         """The process that a request is for: of the model that is `wanted`, where these `heads` go on; `named` is the
-        one that the caller names. Raises Forbidden, or NotFound
+        one that the caller names. Raises Forbidden, also for words to an employee that are not its owner's, or NotFound
         for a model or process that is not there for this caller."""
         model = caller.employee if wanted in _USUAL else wanted
         card = self._office.employees.get(model)
@@ -61,14 +59,16 @@ class Seats:
             raise NotFound("model", repr(model), " or ".join((*self._office.engines, *self._office.employees)))
         engine = "" if card or model in _USUAL else model
         talks = model if card and not card.foreign else ""
+        if talks and not may_speak(caller):
+            raise Forbidden(f"the key {caller.key} does not speak for {caller.owner} (kernos key add --speaks)")
         if caller.pid or named:
             pid = await self._own(caller, named, model if card else "")
             return Seat(caller, pid, engine, talks, "", heads)
         employee = self._employee(caller, model if card else "")
         whose = repr((caller.key, caller.owner, caller.speaks, employee))  # a name may be given to another key
         pid, places = self._threads.take(whose, heads)
-        started = "" if pid else await self._kernel.spawn(employee, caller.owner, speaks=caller.speaks)
-        return Seat(caller, pid or started, engine, talks, whose, heads, places, bool(started))
+        pid = pid or await self._kernel.spawn(employee, caller.owner, speaks=caller.speaks)
+        return Seat(caller, pid, engine, talks, whose, heads, places)
 
     def _employee(self, caller: Caller, named: str) -> str:
         """Whose process may be started for a caller."""
@@ -98,17 +98,19 @@ class Seats:
 
     async def answer(self, seat: Seat, asked: Asked, draft: Draft) -> Generation:
         """What the process answers. Raises Forbidden if the monitor refuses the call."""
-        places = (*seat.places, failed(seat.whose, seat.heads))
         try:
-            if seat.employee:
-                generation = await self._talk(seat, asked, draft)
-            else:
-                generation = await self._call(seat, asked, draft)
-            places = answered(seat.whose, seat.heads, Message("assistant", action=generation.action))
-        finally:
-            if seat.whose:
-                self._threads.put(seat.pid, places)
+            generation = await (self._talk if seat.employee else self._call)(seat, asked, draft)
+        except BaseException:
+            await self._leave(seat, (*seat.places, failed(seat.whose, seat.heads)))
+            raise
+        places = answered(seat.whose, seat.heads, Message("assistant", action=generation.action))
+        await self._leave(seat, places, lives=not seat.employee)
         return generation
+
+    async def _leave(self, seat: Seat, places: tuple[str, ...], lives: bool = False) -> None:
+        """Have the process stand where its conversation goes on, unless it has exited: then that takes another one."""
+        if seat.whose and (lives or (await self._office.ledger.find(seat.pid)).phase != "exited"):
+            self._threads.put(seat.pid, places)
 
     async def _call(self, seat: Seat, asked: Asked, draft: Draft) -> Generation:
         call = replace(asked.call, engine=seat.engine) if seat.engine else asked.call
@@ -123,13 +125,12 @@ class Seats:
                 raise BadInput("model", repr(seat.employee), "an engine that makes vectors")
             reply = await self._made(seat, Embed(tuple(texts), seat.engine))
         finally:
-            if seat.whose:
-                self._threads.put(seat.pid, (failed(seat.whose, seat.heads),))
+            await self._leave(seat, (failed(seat.whose, seat.heads),))
         assert isinstance(reply, Embedded)
         return reply
 
     async def _made(self, seat: Seat, call: Generate | Embed, draft: Draft | None = None) -> Reply:
-        reply = await self._kernel.call(seat.pid, call, draft)
+        reply = await self._kernel.call(seat.pid, call, draft, may_speak(seat.caller))
         if isinstance(reply, Pending):
             reply = await self._settled(reply)
         if isinstance(reply, Deny):
@@ -144,10 +145,8 @@ class Seats:
         return reply
 
     async def _talk(self, seat: Seat, asked: Asked, draft: Draft) -> Generation:
-        caller, last = seat.caller, asked.call.messages[-1]
+        last = asked.call.messages[-1]
         if last.role != "user" or last.images or asked.call.own:
             right = f"the owner's words, in text, and no tools: {seat.employee} has its own"
             raise BadInput("messages", f"a last message of {last.role}, images or tools", right)
-        if not (seat.fresh or may_speak(caller)):
-            raise Forbidden("this key does not speak for its owner: its agent may only begin a conversation")
         return await Talk(self._office, seat.pid, last.text, draft).turn()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -28,7 +28,8 @@ class EmbeddedEngine(Section):
     port: int = Field(0, ge=0, le=65535, description="a fixed port; 0: any free one")
     listen: str = Field("127.0.0.1", description="its address; another than loopback lets other workers use it")
     key_env: str = Field("", description="the environment variable of the key that it asks for; empty: one of its own")
-    role: str = Field("", description="engines of one role stand in for each other; empty: it stands alone")
+    role: ClassVar[str] = ""
+    """None: a call that gives way is gone on with in the slot where its context is, and no other engine has that."""
     price: Price = Price()
 
 

@@ -21,7 +21,7 @@ from tests.forking import Child
 
 SCENARIOS = [name for name in PROGRAMS if name != "child"]
 ONCE = ("verified", "plain", "asked")
-KILLS = 50
+KILLS = 100
 """At random instants, on each database."""
 
 

@@ -31,7 +31,7 @@ import yaml
 
 from benchmarks.table import show
 from kernos.boot import System
-from kernos.kernel.ports import Kernel
+from kernos.kernel.office import Kernel
 from kernos.kernel.types import Record
 
 ROOT = Path(__file__).resolve().parent.parent

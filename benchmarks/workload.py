@@ -39,7 +39,8 @@ from kernos.kernel.errors import BadInput
 from kernos.kernel.grants import Grant, Station
 from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
-from kernos.kernel.ports import Answer, Prompt, Question, Tool
+from kernos.kernel.office import Answer, Question
+from kernos.kernel.ports import Prompt, Tool
 from kernos.kernel.types import Action, Field, Json, Message, Status, ToolSpec
 
 KEY = b"the key of the chains of this workload"

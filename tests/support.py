@@ -100,6 +100,11 @@ class LongCall:
         await self.go_on.wait()
         return "waited"
 
+    async def program(self, process: Process) -> None:
+        """Calls it once, and says that it is done."""
+        await process.invoke("wait")
+        await process.send("done")
+
 
 def by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
     return {tool.spec.name: tool for tool in tools}

@@ -32,11 +32,6 @@ class Program:
     arrives: float
     calls: Sequence[Call]
 
-    @property
-    def least(self) -> int:
-        """Prompt tokens that have to be computed for it, with the shared beginning there."""
-        return sum(call.new for call in self.calls)
-
 
 def interactive(name: str, arrives: float, dice: random.Random, kind: str = "interactive") -> Program:
     """Three calls, with tools of 0.3 to 1 s."""

@@ -37,13 +37,11 @@ class Server:
         self._batch = batch
         self._work: list[_Work] = []
         self._loop: asyncio.Task[None] | None = None
-        self.prompt_tokens = self.generated = 0
 
     def add(self, prefill: int, decode: int) -> _Work:
         """Work that begins at the next step."""
         work = _Work(prefill, decode)
         self._work.append(work)
-        self.prompt_tokens += prefill
         if self._loop is None or self._loop.done():
             self._loop = asyncio.ensure_future(self._steps())
         return work
@@ -62,7 +60,6 @@ class Server:
                 work.prefill -= part
             for work in decoding:
                 work.made += 1
-                self.generated += 1
             for work in [*self._work]:
                 if work.gone or (not work.prefill and work.made >= work.decode):
                     self._work.remove(work)
@@ -72,25 +69,14 @@ class Server:
 class SimulatedSlots:
     """The server behind the port that the kernel manages. A word is a token."""
 
-    def __init__(self, resident: int = 4, at_once: int = 1) -> None:
-        self.server = Server()
-        self._resident, self._slots = resident, at_once
+    slots = life = 1
+
+    def __init__(self, resident: int) -> None:
+        self.resident = resident
+        self._server = Server()
         self._held: dict[int, tuple[int, ...]] = {}
         self._saved: dict[str, tuple[int, ...]] = {}
         self._words: dict[str, int] = {}
-        self.swaps = 0
-
-    @property
-    def slots(self) -> int:
-        return self._slots
-
-    @property
-    def resident(self) -> int:
-        return self._resident
-
-    @property
-    def life(self) -> int:
-        return 1
 
     async def start(self) -> str:
         return "simulated"
@@ -114,7 +100,7 @@ class SimulatedSlots:
     async def feed(self, slot: int, tokens: Sequence[int]) -> int:
         held = self._held.get(slot, ())
         new = len(tokens) - _common(held, tokens)
-        work = self.server.add(new, 0)
+        work = self._server.add(new, 0)
         self._held[slot] = tuple(tokens)
         while work.prefill:
             await _step(work)
@@ -124,7 +110,7 @@ class SimulatedSlots:
         self, slot: int, tokens: Sequence[int], prompt: Prompt, written: str, most: int
     ) -> AsyncGenerator[Piece]:
         new = max(1, len(tokens) - _common(self._held.get(slot, ()), tokens))
-        work = self.server.add(new, most)
+        work = self._server.add(new, most)
         whole = tuple(tokens)
         try:
             for place in range(most):
@@ -138,7 +124,6 @@ class SimulatedSlots:
             work.gone = True
 
     async def save(self, slot: int, name: str) -> None:
-        self.swaps += 1
         await asyncio.sleep(SAVE)
         self._saved[name] = self._held[slot]
 
@@ -167,13 +152,13 @@ class Queue:
     """The server by itself: four slots, first come, first served."""
 
     def __init__(self) -> None:
-        self.server = Server(2048)
+        self._server = Server(2048)
         self._free = asyncio.Semaphore(4)
 
     async def call(self, new: int, generated: int, first: bool, began: Callable[[], None]) -> None:
         """One call; `first` says that its context has the shared beginning still to be computed."""
         async with self._free:
-            work = self.server.add(new + (PREFIX if first else 0), generated)
+            work = self._server.add(new + (PREFIX if first else 0), generated)
             while work.made < generated:
                 await _step(work)
                 if work.made == 1:

@@ -32,7 +32,8 @@ from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
 from kernos.kernel.limits import Limits
 from kernos.kernel.monitor import Monitor
-from kernos.kernel.ports import Answer, Facts, Question, Ruling
+from kernos.kernel.office import Answer, Question
+from kernos.kernel.ports import Facts, Ruling
 from kernos.kernel.types import Record
 from kernos.userland.lib import Process
 

@@ -20,7 +20,7 @@ import pytest
 from kernos.boot import System
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.abi import TABLE
-from kernos.kernel.ports import Answer
+from kernos.kernel.office import Answer
 from kernos.surfaces.cli.main import cli
 from kernos.userland.company import sidecar
 from tests.docs.pages import FENCE, HOW_TO, ROOT, blocks, printed

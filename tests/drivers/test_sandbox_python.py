@@ -13,7 +13,8 @@ from kernos.drivers.sandbox import monty
 from kernos.drivers.sandbox.monty import Monty
 from kernos.drivers.tool.code import PythonCode
 from kernos.kernel.errors import StoreError, ToolError, Unsupported
-from kernos.kernel.ports import Answer, Tool
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Tool
 from kernos.kernel.types import Action, Json, ToolSpec
 from kernos.userland.calls import specs
 from kernos.userland.employee import Brief, employee

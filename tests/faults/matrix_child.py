@@ -35,7 +35,8 @@ from kernos.kernel.dispatch import Kernel
 from kernos.kernel.grants import Grant, Station
 from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
-from kernos.kernel.ports import Answer, Commit, Store, Tool
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Commit, Store, Tool
 from kernos.kernel.types import Json, Message, Note, ToolSpec
 from tests.support import OURS, Wrapped
 

@@ -20,7 +20,7 @@ from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
-from kernos.kernel.ports import Answer, Question
+from kernos.kernel.office import Answer, Question
 from kernos.kernel.types import RecordKind
 from tests.forking import Child
 from tests.postgres import Server

@@ -7,7 +7,8 @@ import pytest
 from kernos.drivers.engine.scripted import say
 from kernos.drivers.store.memory import MemoryStore
 from kernos.kernel.errors import StoreError
-from kernos.kernel.ports import Answer, Prompt
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Prompt
 from kernos.kernel.types import Action, Event, Message
 from kernos.userland.lib import Process
 from tests.support import Diary, Failing, House, World, runs

@@ -21,7 +21,8 @@ from kernos.drivers.tool.schema import Checked
 from kernos.kernel.abi import Invoked
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import BadInput, StoreError
-from kernos.kernel.ports import Answer, Store, Tool, ToolResult, Write
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Store, Tool, ToolResult, Write
 from kernos.kernel.types import Action, Json, Settlement, Status, ToolSpec, canonical
 from kernos.userland.lib import Process
 from tests.support import CLERK, OURS, OWNER, Failing, House, World, following, runs, serves, story

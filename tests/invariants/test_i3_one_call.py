@@ -10,7 +10,7 @@ from kernos.drivers.engine.scripted import say
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import StoreError
-from kernos.kernel.ports import Answer
+from kernos.kernel.office import Answer
 from kernos.kernel.types import Json
 from kernos.userland.lib import Process
 from tests.support import Failing, House, World, runs, serves, story

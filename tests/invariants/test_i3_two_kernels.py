@@ -30,7 +30,8 @@ from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import Fenced, JournalBroken, StoreError
 from kernos.kernel.journal import Journal, expand
 from kernos.kernel.ledger import Ledger
-from kernos.kernel.ports import Answer, Commit, Store, ToolResult
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Commit, Store, ToolResult
 from kernos.kernel.types import EffectKind, Json, Note, Record, RecordKind, ToolSpec
 from kernos.userland.lib import Process
 from tests.support import CLERK, ENGINE, OURS, OWNER, SHIPPED, Wrapped, by_name, runs

@@ -11,7 +11,8 @@ from kernos.drivers.store.sql import SqlStore
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import FolderBusy
-from kernos.kernel.ports import Answer, Tool
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Tool
 from kernos.kernel.types import Json, Note
 from kernos.userland.lib import Process
 from tests.support import OWNER, House, runs

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernos.kernel.ports import Answer
+from kernos.kernel.office import Answer
 from kernos.kernel.types import Json, canonical
 from kernos.userland.lib import Process
 from tests.kernel.disguises import ACCOUNTS, DISGUISES, Disguise

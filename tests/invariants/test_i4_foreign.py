@@ -9,7 +9,7 @@ import pytest
 import kernos
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.abi import Generate, Invoke, Invoked, Reply
-from kernos.kernel.ports import Pending
+from kernos.kernel.office import Pending
 from kernos.kernel.types import Action, Field, Message, ToolSpec
 from tests.support import CLERK, OWNER, House, agent
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import kernos
 from kernos.drivers.engine.scripted import say
 from kernos.drivers.tool.python import PythonTool
-from kernos.kernel.ports import Answer
+from kernos.kernel.office import Answer
 from kernos.kernel.types import Action, Deny
 from kernos.userland.lib import Process
 from tests.support import OURS, House, World, runs, serves

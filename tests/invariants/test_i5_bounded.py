@@ -16,7 +16,7 @@ from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.abi import Invoked
 from kernos.kernel.errors import LimitExceeded
 from kernos.kernel.limits import Limits, Price, Sums, Usage, check
-from kernos.kernel.ports import Answer
+from kernos.kernel.office import Answer
 from kernos.kernel.types import Generation, Json, Message, Record, canonical
 from kernos.userland.lib import Process
 from tests.support import CLERK, OURS, OWNER, House, World, runs

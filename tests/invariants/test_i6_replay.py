@@ -21,7 +21,7 @@ from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import BadInput, LimitExceeded, ProgramError, ReplayDiverged, StoreError
 from kernos.kernel.limits import Limits
 from kernos.kernel.mailbox import note
-from kernos.kernel.ports import Answer
+from kernos.kernel.office import Answer
 from kernos.kernel.types import Deny, Generation, Json, Message, Record, Status, canonical
 from kernos.userland.lib import Process
 from tests.support import OURS, Failing, House, Program, World, runs

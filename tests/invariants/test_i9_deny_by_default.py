@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from kernos.drivers.engine.scripted import say
 from kernos.drivers.tool.schema import Checked
 from kernos.kernel.errors import BadInput, ProgramError
-from kernos.kernel.ports import Answer, ToolResult
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import ToolResult
 from kernos.kernel.types import Action, Deny, Json, Message, ToolSpec
 from kernos.userland.lib import Process
 from tests.support import CLERK, House, World, runs, serves

@@ -17,7 +17,8 @@ from kernos.kernel.abi import TABLE, Invoked
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import BadInput, LimitExceeded
 from kernos.kernel.limits import Limits, Sums
-from kernos.kernel.ports import Answer, ToolResult
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import ToolResult
 from kernos.kernel.types import Deny, EffectKind, Json, Message, Note, ToolSpec
 from kernos.userland.lib import Process
 from tests.support import CLERK, OWNER, House, World, runs

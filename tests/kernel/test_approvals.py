@@ -7,7 +7,7 @@ import pytest
 from kernos.kernel.abi import Invoked
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import BadInput, NotFound
-from kernos.kernel.ports import Answer
+from kernos.kernel.office import Answer
 from kernos.kernel.types import Deny, Json, Settlement
 from kernos.userland.lib import Process
 from tests.support import House, World, runs

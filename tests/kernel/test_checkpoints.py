@@ -10,7 +10,7 @@ from kernos.drivers.engine.scripted import say
 from kernos.drivers.store.memory import MemoryStore
 from kernos.kernel.errors import JournalBroken, StoreError
 from kernos.kernel.limits import Limits
-from kernos.kernel.ports import Answer
+from kernos.kernel.office import Answer
 from kernos.kernel.types import Json, Message, Record, RecordKind, Signal
 from kernos.userland.lib import Process
 from tests.support import CLERK, OWNER, Failing, House, World, Wrapped, runs

@@ -247,12 +247,7 @@ class NoMail(Wrapped):
 
 async def test_a_message_that_cannot_be_written_does_not_end_the_turn_that_runs() -> None:
     slow = LongCall()
-
-    async def program(process: Process) -> None:
-        await process.invoke("wait")
-        await process.send("done")
-
-    async with House(runs(program, slow.tools), slow.tools, store=NoMail(MemoryStore())) as house:
+    async with House(runs(slow.program, slow.tools), slow.tools, store=NoMail(MemoryStore())) as house:
         kernel, pid = await house.start()
         turn = asyncio.create_task(kernel.tick(pid))
         await slow.began.wait()

@@ -18,7 +18,8 @@ from kernos.kernel.abi import AskPerson, Generate, Invoke, Invoked, Now, Receive
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import BadInput, EngineError, Fenced, LimitExceeded
 from kernos.kernel.limits import FOREIGN_CHECKPOINT, Limits
-from kernos.kernel.ports import Answer, Commit, Pending, Prompt
+from kernos.kernel.office import Answer, Pending
+from kernos.kernel.ports import Commit, Prompt
 from kernos.kernel.types import Action, Deny, Generation, Json, Message, Record, ToolSpec
 from tests.support import CLERK, OURS, OWNER, HandClock, House, LongCall, World, Wrapped, agent, idle, runs
 

@@ -19,7 +19,8 @@ from kernos.drivers.store.memory import MemoryStore
 from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.journal import Entry, Journal, row_hash, seal
 from kernos.kernel.ledger import Ledger
-from kernos.kernel.ports import Answer, Commit, Store
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Commit, Store
 from kernos.kernel.types import Action, Message, Record, RecordKind, Status
 from kernos.userland.lib import Process
 from tests.support import OWNER, House, World, Wrapped, following, runs, serves

@@ -21,7 +21,8 @@ from kernos.drivers.engine.scripted import say
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import StoreError
-from kernos.kernel.ports import Answer, Tool
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Tool
 from kernos.kernel.types import Message, Settlement, Signal, Status
 from kernos.userland.lib import Process
 from tests.support import CLERK, OWNER, Failing, HandClock, House, runs

@@ -12,7 +12,7 @@ from kernos.kernel.abi import TABLE, Propose
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import BadInput
 from kernos.kernel.mailbox import note
-from kernos.kernel.ports import Answer, Question
+from kernos.kernel.office import Answer, Question
 from kernos.kernel.types import AUDIENCE, EFFECT, Deny, Json, NoteKind
 from kernos.userland.lib import Process
 from tests.office import MALLORY, Office, stranger

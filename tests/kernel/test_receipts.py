@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kernos.drivers.engine.scripted import say
 from kernos.kernel.deeds import claims
 from kernos.kernel.limits import Limits
-from kernos.kernel.ports import Answer
+from kernos.kernel.office import Answer
 from kernos.kernel.receipts import Receipt, brief, unfounded
 from kernos.kernel.types import Action, Json
 from kernos.userland.lib import Process

@@ -11,7 +11,8 @@ from kernos.drivers.engine.scripted import ScriptedEngine, say
 from kernos.drivers.store.memory import MemoryStore
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import BadInput, NotFound
-from kernos.kernel.ports import Answer, Commit, Prompt
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Commit, Prompt
 from kernos.kernel.types import Generation, Message, Note, Signal
 from kernos.userland.lib import Process
 from tests.support import CLERK, OWNER, House, LongCall, Program, World, Wrapped, runs
@@ -252,12 +253,7 @@ async def test_nothing_follows_an_exit_however_a_kill_and_the_models_answer_meet
 async def test_a_kill_during_a_tools_call_comes_after_its_outcome() -> None:
     """What a tool did has to be known; only saying is not doing."""
     slow = LongCall()
-
-    async def program(process: Process) -> None:
-        await process.invoke("wait")
-        await process.send("done")
-
-    async with House(runs(program, slow.tools), slow.tools) as house:
+    async with House(runs(slow.program, slow.tools), slow.tools) as house:
         kernel, pid = await house.start()
         turn = asyncio.create_task(kernel.tick(pid))
         await slow.began.wait()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from kernos.drivers.engine.scripted import say
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.limits import Limits
-from kernos.kernel.ports import Answer, Prompt
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Prompt
 from kernos.kernel.state import apply, fold
 from kernos.kernel.types import Action, Record
 from kernos.userland.lib import Process

@@ -12,7 +12,8 @@ from kernos.drivers.store.memory import MemoryStore
 from kernos.drivers.tool.python import PythonTool
 from kernos.kernel.abi import Invoked
 from kernos.kernel.dispatch import Kernel
-from kernos.kernel.ports import Answer, Commit
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Commit
 from kernos.kernel.types import Json, Message, Note
 from kernos.userland.lib import Process
 from tests.kernel.test_signals import Held
@@ -118,12 +119,7 @@ async def test_a_tool_that_may_be_called_again_is_broken_off(restart: bool) -> N
 async def test_a_tool_that_may_not_be_called_again_ends_and_nothing_follows() -> None:
     """The process rests at once; what the tool still does is known."""
     slow = LongCall()
-
-    async def program(process: Process) -> None:
-        await process.invoke("wait")
-        await process.send("done")
-
-    async with House(runs(program, slow.tools), slow.tools) as house:
+    async with House(runs(slow.program, slow.tools), slow.tools) as house:
         kernel, pid = await house.start()
         turn = asyncio.create_task(kernel.tick(pid))
         await begun(turn, slow.began)

@@ -26,7 +26,8 @@ from kernos.kernel.errors import KernosError
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import Journal
 from kernos.kernel.ledger import Ledger
-from kernos.kernel.ports import Caller, EmployeeCard, Kernel, Office
+from kernos.kernel.office import EmployeeCard, Kernel, Office
+from kernos.kernel.ports import Caller
 from kernos.kernel.types import Status
 from kernos.surfaces.http import Gatekeeper, Surface, on_error
 from tests.support import OWNER, House

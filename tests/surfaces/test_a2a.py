@@ -30,7 +30,8 @@ from a2a.types import (
 from a2a.utils.errors import A2AError, TaskNotFoundError
 
 from kernos.drivers.store.sql import SqlStore
-from kernos.kernel.ports import Answer, Caller
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Caller
 from kernos.kernel.types import REPLY, Action
 from kernos.surfaces.a2a import surface
 from kernos.surfaces.a2a.handler import CALLER, GONE, Agent

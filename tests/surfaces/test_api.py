@@ -15,7 +15,8 @@ import pytest
 import pytest_asyncio
 
 from kernos.boot import System
-from kernos.kernel.ports import Caller, KeyRole, Office
+from kernos.kernel.office import Office
+from kernos.kernel.ports import Caller, KeyRole
 from kernos.surfaces.api.table import TABLE
 from tests.surfaces.terminal import employ
 

@@ -23,7 +23,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 from kernos.drivers.store.sql import SqlStore
 from kernos.drivers.tool.python import PythonTool
-from kernos.kernel.ports import Answer, Tool
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Tool
 from kernos.kernel.types import Record
 from kernos.surfaces.mcp import surface
 from tests.support import CLERK, House, World, idle, runs

@@ -21,7 +21,8 @@ from kernos.drivers.engine.scripted import ScriptedEngine, say
 from kernos.drivers.store.sql import SqlStore
 from kernos.kernel.errors import EngineDied, EngineError
 from kernos.kernel.limits import Limits
-from kernos.kernel.ports import Answer, Prompt
+from kernos.kernel.office import Answer
+from kernos.kernel.ports import Prompt
 from kernos.kernel.types import Action, Generation, Json, Message
 from kernos.surfaces.openai import surface
 from kernos.surfaces.openai.routes import PROCESS

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from kernos.kernel.desk import Desk
     from kernos.kernel.dispatch import Kernel
     from kernos.kernel.ledger import Ledger
-    from kernos.kernel.ports import Dispatcher, Office
+    from kernos.kernel.office import Office
+    from kernos.kernel.ports import Dispatcher
     from kernos.kernel.types import Json
     from kernos.userland.company.folder import Company
 

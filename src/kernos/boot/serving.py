@@ -25,7 +25,7 @@ from starlette.middleware import Middleware
 from kernos.drivers.clock.system import SystemClock
 from kernos.kernel.errors import KernosError
 from kernos.kernel.grants import Station
-from kernos.kernel.ports import EmployeeCard, Office
+from kernos.kernel.office import EmployeeCard, Office
 from kernos.surfaces.http import Gatekeeper, Surface, on_error
 
 if TYPE_CHECKING:

@@ -1,7 +1,5 @@
 """The kernel: pure, standard library only. It decides, records, schedules and meters every system call.
 
-Outside this folder only `abi`, `types`, `errors` and `ports` may be imported. Inside, the rooms form a ladder:
-
-    dispatch › trap › recovery, check › scheduler, context, mailbox › process, monitor, effects, grants, labels
-    › state › journal › ports, abi › types, errors, limits
+Outside this folder only `abi`, `types`, `errors`, `ports` and `office` may be imported; drivers see no `abi` and no
+`office`. Inside, the rooms form a ladder, which docs/design.md draws and import-linter holds.
 """

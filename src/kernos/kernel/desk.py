@@ -17,7 +17,8 @@ from kernos.kernel.errors import BadInput
 from kernos.kernel.forms import brief
 from kernos.kernel.journal import Journal, expand
 from kernos.kernel.mailbox import note
-from kernos.kernel.ports import Answer, Clock, Question
+from kernos.kernel.office import Answer, Question
+from kernos.kernel.ports import Clock
 from kernos.kernel.recovery import calls
 from kernos.kernel.state import State, fold
 from kernos.kernel.types import Asked, Json, NoteKind, Record, Signal, Status, asked_from_json, canonical

@@ -32,7 +32,8 @@ from kernos.kernel.journal import Entry, Journal, expand
 from kernos.kernel.limits import LEARNT_PROCESSES, LEARNT_ROWS, LIVE_PROCESSES, Price
 from kernos.kernel.mailbox import genuine, late_entry, message_entry
 from kernos.kernel.monitor import Monitor
-from kernos.kernel.ports import Clock, Commit, Due, Engine, Head, Pending, Policy, Store, Tool, View, Witness
+from kernos.kernel.office import Pending, View
+from kernos.kernel.ports import Clock, Commit, Due, Engine, Head, Policy, Store, Tool, Witness
 from kernos.kernel.process import Due as DueReply
 from kernos.kernel.process import PastCall, Process, Watcher
 from kernos.kernel.scheduler import Scheduler

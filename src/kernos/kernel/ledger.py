@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from kernos.kernel import check, desk, recovery, transfer
 from kernos.kernel.errors import NotFound
 from kernos.kernel.journal import Journal, expand
-from kernos.kernel.ports import Question, Witness
+from kernos.kernel.office import Question
+from kernos.kernel.ports import Witness
 from kernos.kernel.types import Action, Message, Record, Status
 
 

@@ -36,7 +36,8 @@ from kernos.kernel.errors import (
     TooLarge,
     Unsupported,
 )
-from kernos.kernel.ports import Caller, Keys, Ledger
+from kernos.kernel.office import Ledger
+from kernos.kernel.ports import Caller, Keys
 from kernos.kernel.types import Status
 
 _STATUS: Sequence[tuple[type[KernosError], int, str]] = (

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from kernos.kernel.ports import Question
+from kernos.kernel.office import Question
 from kernos.kernel.types import AUDIENCE, EFFECT, Asked, Json
 
 VALUE_CHARS = 2_000

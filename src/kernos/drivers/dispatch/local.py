@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from kernos.drivers.dispatch.turns import PAUSE, Troubled, Turns, quiet, stopped
 from kernos.kernel.errors import KernosError
-from kernos.kernel.ports import Kernel
+from kernos.kernel.ports import Worker
 
 POLL = 0.05
 """How many seconds pass, at the most, before the store is asked again."""
@@ -36,7 +36,7 @@ class LocalDispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
 
-    async def serve(self, kernel: Kernel, root: str = "") -> None:
+    async def serve(self, kernel: Worker, root: str = "") -> None:
         try:
             while True:
                 self._news.clear()
@@ -55,7 +55,7 @@ class LocalDispatcher:
         """Break off all turns, as a crash would; their processes are due again when somebody serves."""
         await stopped(self._tasks)
 
-    async def _round(self, kernel: Kernel, root: str) -> float:
+    async def _round(self, kernel: Worker, root: str) -> float:
         """Begin the turns that are due; how many seconds to wait before the next round."""
         try:
             due = (await kernel.due(root)).pids
@@ -66,7 +66,7 @@ class LocalDispatcher:
             self._begin(kernel, pid)
         return POLL
 
-    def _begin(self, kernel: Kernel, pid: str) -> None:
+    def _begin(self, kernel: Worker, pid: str) -> None:
         task = asyncio.create_task(self._turns.give(kernel, pid))
         self._tasks.add(task)
         task.add_done_callback(self._ended)

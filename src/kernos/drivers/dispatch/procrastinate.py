@@ -31,7 +31,7 @@ from psycopg import Error
 from kernos.drivers.dispatch.queue import Failure, Jobs, Patient, prepare
 from kernos.drivers.dispatch.turns import PAUSE, Troubled, Turns, quiet, stopped, together
 from kernos.kernel.errors import KernosError, StoreError
-from kernos.kernel.ports import Clock, Kernel
+from kernos.kernel.ports import Clock, Worker
 
 SWEEP = 0.25
 """How many seconds pass, at the most, before the store is asked what is due; hints and timers do not wait for it."""
@@ -74,12 +74,12 @@ class ProcrastinateDispatcher:
         self._app.job_manager = self._jobs = Jobs(self._connector, self._look.set)
         self._app.task(name=TICK, pass_context=True)(self._tick)
         self._opening, self._opened = asyncio.Lock(), False
-        self._kernel: Kernel | None = None
+        self._kernel: Worker | None = None
         self._root = ""
         self._hinted: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
 
-    async def serve(self, kernel: Kernel, root: str = "") -> None:
+    async def serve(self, kernel: Worker, root: str = "") -> None:
         """Raises StoreError when the database does not let Procrastinate's tables be made."""
         self._kernel, self._root = kernel, root
         try:
@@ -163,7 +163,7 @@ class ProcrastinateDispatcher:
                 self._trouble(error)
             await asyncio.sleep(PAUSE)
 
-    async def _sweep(self, kernel: Kernel) -> None:
+    async def _sweep(self, kernel: Worker) -> None:
         """See to it that there is a job for whatever is due."""
         while True:
             self._look.clear()
@@ -177,7 +177,7 @@ class ProcrastinateDispatcher:
                 async with asyncio.timeout(pause - GAP):
                     await self._look.wait()
 
-    async def _round(self, kernel: Kernel) -> float:
+    async def _round(self, kernel: Worker) -> float:
         """One sweep; how many seconds to wait before the next."""
         # In this order, a turn that ends meanwhile is not given again.
         jobs = await self._jobs.list_jobs_async()

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from kernos.kernel.errors import Fenced, JournalBroken, StoreError
-from kernos.kernel.ports import Kernel
+from kernos.kernel.ports import Worker
 
 FIRST = 0.5
 MOST = 60.0
@@ -110,7 +110,7 @@ class Turns:
         self._hinted: set[str] = set()
         self._nudged = now()
 
-    async def give(self, kernel: Kernel, pid: str, still: Callable[[], Awaitable[bool]] = always) -> None:
+    async def give(self, kernel: Worker, pid: str, still: Callable[[], Awaitable[bool]] = always) -> None:
         """Give a process its turn; whatever comes of it, others go on. Does nothing if it is having one.
 
         When the store fails, the outcome of the process's call may be known here and nowhere else. So its turn is not
@@ -127,7 +127,7 @@ class Turns:
         finally:
             self.running.discard(pid)
 
-    async def _tried(self, kernel: Kernel, pid: str) -> bool:
+    async def _tried(self, kernel: Worker, pid: str) -> bool:
         """One attempt at a turn; whether that was all."""
         try:
             status = await kernel.tick(pid)
@@ -146,7 +146,7 @@ class Turns:
         self.backoff.release(pid)
         self._hinted.add(pid)
 
-    def ready(self, kernel: Kernel, due: Sequence[str]) -> list[str]:
+    def ready(self, kernel: Worker, due: Sequence[str]) -> list[str]:
         """Those of all that is due which should have a turn and are not having one. The others are told of notes: at
         once where there was a hint, else now and then, for what is having a turn is always due."""
         self.backoff.keep(due)

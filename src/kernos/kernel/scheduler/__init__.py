@@ -20,7 +20,8 @@ from typing import TypeVar
 from kernos.kernel import limits
 from kernos.kernel.errors import BadInput, EngineBusy, EngineDied, NotFound
 from kernos.kernel.limits import Price
-from kernos.kernel.ports import Clock, Embedder, Engine, EngineView, ProcessView, Prompt, SlotEngine, View
+from kernos.kernel.office import EngineView, ProcessView, View
+from kernos.kernel.ports import Clock, Embedder, Engine, Prompt, SlotEngine
 from kernos.kernel.scheduler.contexts import Contexts
 from kernos.kernel.scheduler.history import History
 from kernos.kernel.scheduler.lines import Line, Phase, Turn

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from kernos.kernel import limits
-from kernos.kernel.ports import Clock, Engine, EngineView
+from kernos.kernel.office import EngineView
+from kernos.kernel.ports import Clock, Engine
 from kernos.kernel.scheduler.history import History
 from kernos.kernel.scheduler.waiting import Waiting
 from kernos.kernel.types import Embedded, Generation

@@ -18,7 +18,7 @@ from a2a.server.routes.rest_routes import create_rest_routes
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount
 
-from kernos.kernel.ports import Office
+from kernos.kernel.office import Office
 from kernos.surfaces.a2a.cards import agent_card
 from kernos.surfaces.a2a.handler import CALLER, GONE, Agent
 from kernos.surfaces.http import Surface, caller_of

@@ -13,7 +13,7 @@ from a2a.types import (
     StringList,
 )
 
-from kernos.kernel.ports import EmployeeCard
+from kernos.kernel.office import EmployeeCard
 
 _BINDINGS = (("JSONRPC", "1.0"), ("HTTP+JSON", "1.0"), ("JSONRPC", "0.3"), ("HTTP+JSON", "0.3"))
 """How an agent may be spoken to, the best first."""

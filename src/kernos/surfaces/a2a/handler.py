@@ -53,7 +53,8 @@ from a2a.utils.errors import (
 from a2a.utils.task import apply_history_length, validate_history_length
 
 from kernos.kernel.errors import BadInput, Forbidden, KernosError, NotFound
-from kernos.kernel.ports import Answer, Caller, Office
+from kernos.kernel.office import Answer, Office
+from kernos.kernel.ports import Caller
 from kernos.kernel.types import Event as Happened
 from kernos.kernel.types import Status
 from kernos.surfaces.a2a.tasks import OVER, task_of, turns

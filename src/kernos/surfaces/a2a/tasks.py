@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from a2a.types import Artifact, Message, Part, Role, Task, TaskState, TaskStatus
 
-from kernos.kernel.ports import Question
+from kernos.kernel.office import Question
 from kernos.kernel.types import Json, Record
 from kernos.userland.cards import card
 

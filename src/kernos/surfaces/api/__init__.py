@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from kernos.kernel.ports import Office
+from kernos.kernel.office import Office
 from kernos.surfaces.api.document import document
 from kernos.surfaces.api.operation import route
 from kernos.surfaces.api.table import TABLE

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from kernos.kernel.errors import BadInput, Forbidden, NotFound
-from kernos.kernel.ports import Answer, Question
+from kernos.kernel.office import Answer, Question
 from kernos.kernel.types import Json, Settlement, Status
 from kernos.surfaces.api.operation import Call, Form
 from kernos.surfaces.api.rights import answers

@@ -10,7 +10,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from kernos.kernel.errors import BadInput
-from kernos.kernel.ports import Caller, EngineView, KeyRole, View
+from kernos.kernel.office import EngineView, View
+from kernos.kernel.ports import Caller, KeyRole
 from kernos.surfaces.api.operation import Call, Form
 from kernos.surfaces.http import sees
 

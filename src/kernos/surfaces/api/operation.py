@@ -18,7 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kernos.kernel.errors import BadInput, Forbidden
-from kernos.kernel.ports import Caller, KeyRole, Office
+from kernos.kernel.office import Office
+from kernos.kernel.ports import Caller, KeyRole
 from kernos.surfaces.http import caller_of
 
 F = TypeVar("F", bound=BaseModel)

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from kernos.kernel.errors import Forbidden
-from kernos.kernel.ports import Question
+from kernos.kernel.office import Question
 from kernos.kernel.types import Record, Signal, Status
 from kernos.surfaces.api.operation import Call, Form
 from kernos.surfaces.api.rights import find, steered

@@ -11,7 +11,8 @@ words into its owner's mouth, or answer what its owner is asked.
 from __future__ import annotations
 
 from kernos.kernel.errors import Forbidden
-from kernos.kernel.ports import Caller, Question
+from kernos.kernel.office import Question
+from kernos.kernel.ports import Caller
 from kernos.kernel.types import Status
 from kernos.surfaces.api.operation import Call
 from kernos.surfaces.http import is_agent, process_of

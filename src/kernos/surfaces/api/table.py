@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernos.kernel.ports import Caller, View
+from kernos.kernel.office import View
+from kernos.kernel.ports import Caller
 from kernos.kernel.types import Record, Status
 from kernos.surfaces.api import answers, events, office, processes
 from kernos.surfaces.api.operation import Operation

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from kernos.kernel.errors import BadInput, NotFound
-from kernos.kernel.ports import Answer, Question
+from kernos.kernel.office import Answer, Question
 from kernos.kernel.types import Status
 from kernos.surfaces.cli.calls import count
 from kernos.surfaces.cli.cards import WIDTH, Cards, allowed, call_of, open_until

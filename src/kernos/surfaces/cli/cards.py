@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from kernos.kernel.errors import BadInput, KernosError
-from kernos.kernel.ports import Answer, Question
+from kernos.kernel.office import Answer, Question
 from kernos.kernel.types import AUDIENCE, EFFECT, Asked, Item
 from kernos.surfaces.cli.places import moment, now, span, there
 from kernos.surfaces.cli.system import Rule, System

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from kernos.kernel.errors import BadInput, FolderBusy, KernosError
-from kernos.kernel.ports import Kernel, Ledger
+from kernos.kernel.office import Kernel, Ledger
 from kernos.kernel.types import Signal
 from kernos.surfaces.cli.calls import count
 from kernos.surfaces.cli.cards import asks

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from kernos.kernel.errors import BadInput, NotFound
-from kernos.kernel.ports import Answer, Ledger, Question
+from kernos.kernel.office import Answer, Ledger, Question
 from kernos.kernel.types import Record
 from kernos.surfaces.cli.control import onward, taken
 from kernos.surfaces.cli.places import ago, company, desk_of, find, moment, reading, there, user

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from kernos.kernel.errors import NotFound
-from kernos.kernel.ports import Ledger
+from kernos.kernel.office import Ledger
 from kernos.kernel.types import Record, Status
 from kernos.surfaces.cli import calls
 from kernos.surfaces.cli.places import company, family, reading, stands

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import click
 
 from kernos.kernel.errors import NotFound
-from kernos.kernel.ports import Answer, Question
+from kernos.kernel.office import Answer, Question
 from kernos.kernel.types import Settlement
 from kernos.surfaces.cli.places import user
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from kernos.kernel.ports import Desk, Dispatcher, Kernel, Ledger
+from kernos.kernel.office import Desk, Kernel, Ledger
+from kernos.kernel.ports import Dispatcher
 from kernos.kernel.types import Status
 from kernos.surfaces.cli.system import System
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kernos.kernel.errors import BadInput
-from kernos.kernel.ports import Answer, Ledger, Question
+from kernos.kernel.office import Answer, Ledger, Question
 from kernos.kernel.types import Event, Status
 from kernos.surfaces.cli.cards import Cards, allowed
 from kernos.surfaces.cli.person import Person, answer, how, yes

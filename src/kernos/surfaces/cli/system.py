@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from socket import socket
 
     from kernos.kernel.errors import KernosError
-    from kernos.kernel.ports import Desk, Dispatcher, Facts, Kernel, Keys, Ledger, Office, Ruling
+    from kernos.kernel.office import Desk, Kernel, Ledger, Office
+    from kernos.kernel.ports import Dispatcher, Facts, Keys, Ruling
     from kernos.kernel.types import Json
     from kernos.userland.company.folder import Company
 

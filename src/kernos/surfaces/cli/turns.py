@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from kernos.kernel.errors import Fenced, KernosError
-from kernos.kernel.ports import Due, Kernel
+from kernos.kernel.office import Kernel
+from kernos.kernel.ports import Due
 from kernos.kernel.types import Event, Status
 
 T = TypeVar("T")

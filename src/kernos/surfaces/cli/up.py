@@ -15,7 +15,8 @@ from pathlib import Path
 import click
 
 from kernos.kernel.errors import BadInput
-from kernos.kernel.ports import Caller, Keys, Office
+from kernos.kernel.office import Office
+from kernos.kernel.ports import Caller, Keys
 from kernos.surfaces.cli.places import place_argument, there, user
 from kernos.surfaces.cli.system import System
 from kernos.surfaces.cli.turns import during

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kernos.kernel.ports import Question
+from kernos.kernel.office import Question
 from kernos.kernel.types import Event, Json, Record
 from kernos.surfaces.cli.calls import beside
 from kernos.surfaces.cli.cards import Cards, open_until

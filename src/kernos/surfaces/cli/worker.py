@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kernos.kernel.errors import KernosError
-from kernos.kernel.ports import Kernel, Ledger
+from kernos.kernel.office import Kernel, Ledger
 from kernos.kernel.types import Status
 from kernos.surfaces.cli import calls
 from kernos.surfaces.cli.cards import asks

@@ -18,7 +18,8 @@ from weakref import WeakValueDictionary
 
 from kernos.kernel.abi import Invoke, Reply
 from kernos.kernel.errors import BadInput, Forbidden
-from kernos.kernel.ports import Caller, EmployeeCard, Office, Pending
+from kernos.kernel.office import EmployeeCard, Office, Pending
+from kernos.kernel.ports import Caller
 from kernos.kernel.types import Label, Record, Status
 from kernos.surfaces.http import process_of
 

@@ -12,7 +12,7 @@ import mcp_types as types
 
 from kernos.kernel import abi
 from kernos.kernel.abi import Invoked
-from kernos.kernel.ports import Pending
+from kernos.kernel.office import Pending
 from kernos.kernel.types import Deny, Label, ToolSpec
 from kernos.surfaces.mcp.calls import Done
 

@@ -23,7 +23,8 @@ from starlette.requests import Request
 
 from kernos.kernel.abi import Invoke
 from kernos.kernel.errors import BadInput, KernosError
-from kernos.kernel.ports import Answer, Caller, Office, Pending, Question
+from kernos.kernel.office import Answer, Office, Pending, Question
+from kernos.kernel.ports import Caller
 from kernos.kernel.types import Status
 from kernos.surfaces.http import Surface, caller_of
 from kernos.surfaces.mcp.calls import Calls

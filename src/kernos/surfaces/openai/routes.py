@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from kernos.kernel.errors import BadInput, NotFound
-from kernos.kernel.ports import Office
+from kernos.kernel.office import Office
 from kernos.kernel.types import EMPTY, REPLY, Generation, Json, Message
 from kernos.surfaces.http import Surface, body_of, caller_of, process_of
 from kernos.surfaces.openai import chat, embeddings, responses

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 from kernos.kernel.abi import Embed, Generate, Reply
 from kernos.kernel.errors import BadInput, Forbidden, NotFound
-from kernos.kernel.ports import Caller, Office, Pending
+from kernos.kernel.office import Office, Pending
+from kernos.kernel.ports import Caller
 from kernos.kernel.types import Deny, Embedded, Generation, Message
 from kernos.surfaces.http import may_speak, process_of
 from kernos.surfaces.openai.fields import Asked

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from kernos.kernel.errors import BadInput, ProgramError
-from kernos.kernel.ports import Answer, Office
+from kernos.kernel.office import Answer, Office
 from kernos.kernel.types import REPLY, Action, Event, Generation, Record, Status
 
 Draft = Callable[[str], None]

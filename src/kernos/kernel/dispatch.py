@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 from kernos.kernel import check, recovery, retention, transfer
 from kernos.kernel.abi import AskPerson, Checkpoint, ModelCall, Receive, Reply, Request
 from kernos.kernel.abi import check as check_request
+from kernos.kernel.anchors import Anchors
 from kernos.kernel.desk import Desk
 from kernos.kernel.effects import Effects
 from kernos.kernel.errors import BadInput, EngineError, LimitExceeded
@@ -33,7 +34,7 @@ from kernos.kernel.limits import LEARNT_PROCESSES, LEARNT_ROWS, LIVE_PROCESSES, 
 from kernos.kernel.mailbox import genuine, late_entry, message_entry
 from kernos.kernel.monitor import Monitor
 from kernos.kernel.office import Pending, View
-from kernos.kernel.ports import Clock, Commit, Due, Engine, Head, Policy, Store, Tool, Witness
+from kernos.kernel.ports import Clock, Commit, Due, Engine, Policy, Store, Tool, Witness
 from kernos.kernel.process import Due as DueReply
 from kernos.kernel.process import PastCall, Process, Watcher
 from kernos.kernel.scheduler import Scheduler
@@ -87,7 +88,6 @@ class Kernel(Desk):
         self._stations = stations
         self._identities = identities or {}
         self._engines = engines
-        self._witness = witness
         self._hint = hint
         self._release = release
         self._scheduler = Scheduler(engines, clock, shares, roles, prices)
@@ -98,8 +98,7 @@ class Kernel(Desk):
         self._due: dict[str, tuple[int, DueReply]] = {}
         self._watchers: dict[str, list[Watcher]] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._unsigned: dict[str, Status | None] = {}
-        self._compared = False
+        self._anchors = Anchors(store, witness, clock)
         self._begun: set[asyncio.Future[Reply | Pending]] = set()
 
     @property
@@ -118,7 +117,7 @@ class Kernel(Desk):
         entries = [born, *([message_entry(owner, owner, text)] if text else [])]
         birth = birth_of(pid, entries, self._clock.now(), self._journal.key)
         await self._journal.commit(Commit(birth.records, birth.contents, [birth.status]))
-        self._unsigned[pid] = birth.status
+        self._anchors.changed(pid, birth.status)
         if station.foreign:  # nothing is due before its agent calls, and until somebody claims it, it is in our hands
             self._live[pid] = recovery.newborn(
                 birth, station, self._journal, self._clock, self._teller(pid), self._identities
@@ -151,7 +150,7 @@ class Kernel(Desk):
         entry = Entry("fork", {"of": pid, "at": at})
         birth = birth_of(name, [entry], self._clock.now(), self._journal.key, past)
         await self._journal.commit(Commit(birth.records, birth.contents, [birth.status]))
-        self._unsigned[name] = birth.status
+        self._anchors.changed(name, birth.status)
         self._hint(name)
         return name
 
@@ -230,7 +229,7 @@ class Kernel(Desk):
         if process.news.come:
             await self._calls.take(process)
         self._live.move_to_end(pid)
-        self._unsigned[pid] = None
+        self._anchors.changed(pid)
         return process
 
     @contextmanager
@@ -294,28 +293,8 @@ class Kernel(Desk):
 
     async def anchor(self) -> None:
         """Have the heads of all journals that changed signed by the witness, if there is one (I7)."""
-        if self._witness and not self._compared:  # what a kernel wrote that was killed before it could have it signed
-            signed = {head.pid: head.seq for head in await self._witness.heads()}
-            statuses = await self._journal.store.statuses()
-            for status in statuses:
-                if signed.get(status.pid) != status.seq:
-                    self._unsigned.setdefault(status.pid, status)
-            self._compared = True
-        await self._sign()
-
-    async def _sign(self) -> None:
-        unsigned, self._unsigned = self._unsigned, {}
-        try:
-            await self._signed(sorted(unsigned.items()) if self._witness else [])
-        except BaseException:
-            self._unsigned = unsigned | self._unsigned  # another time: a head that is left out could be cut off unseen
-            raise
-
-    async def _signed(self, ordered: Sequence[tuple[str, Status | None]]) -> None:
-        found = [status or await self._journal.store.status(pid) for pid, status in ordered]
-        heads = [Head(status.pid, status.seq, status.hash) for status in found if status]
-        if self._witness and heads:
-            await self._witness.sign(heads, self._clock.now())
+        await self._anchors.catch_up()
+        await self._anchors.sign()
 
     async def prune(self, before: float) -> int:
         """Drop the contents of what ended before that time; how many processes that were."""
@@ -324,7 +303,7 @@ class Kernel(Desk):
     async def adopt(self, lines: Sequence[str]) -> str:
         """Take in a process that a ledger exported, here or elsewhere."""
         pid = await transfer.adopt(self._journal, lines)
-        self._unsigned[pid] = None
+        self._anchors.changed(pid)
         return pid
 
     @asynccontextmanager
@@ -350,7 +329,7 @@ class Kernel(Desk):
         for serving in list(self._begun):
             await ended(serving)
         try:
-            await self._sign()
+            await self._anchors.sign()
         finally:
             for process in self._live.values():
                 process.close()
@@ -394,7 +373,7 @@ class Kernel(Desk):
     async def _claimed(self, pid: str) -> Process:
         """The process, which nobody but this kernel can now write; from its journal, if others wrote it meanwhile."""
         epoch = await self._journal.store.claim(pid)
-        self._unsigned[pid] = None
+        self._anchors.changed(pid)
         live = self._live.get(pid)
         if live is None or live.epoch != epoch - 1:
             self._forget(pid)
@@ -422,7 +401,7 @@ class Kernel(Desk):
     def _retire(self, process: Process) -> None:
         """After a turn: what has exited is forgotten, and of what waits only the latest stay in memory. A task is over
         when a person has the word."""
-        self._unsigned[process.pid] = process.status
+        self._anchors.changed(process.pid, process.status)
         if process.state.phase == "exited":
             self._forget(process.pid)
             self._scheduler.ended(process.pid, gone=True)

@@ -19,7 +19,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from kernos.kernel import foreign
 from kernos.kernel.abi import Ended, Reply, Request, call_of, check
@@ -27,6 +27,7 @@ from kernos.kernel.errors import BadInput, KernosError, ProgramError, ReplayDive
 from kernos.kernel.grants import Station
 from kernos.kernel.journal import GENESIS, Entry, Journal, expand, refers, seal
 from kernos.kernel.labels import Sources, trusted
+from kernos.kernel.news import News
 from kernos.kernel.ports import Clock, Commit, Memory, Spent, Write
 from kernos.kernel.receipts import Receipts
 from kernos.kernel.state import State, apply, born, fold
@@ -90,37 +91,6 @@ class Mail(NamedTuple):
     sender: str
     text: str
     strange: bool = False
-
-
-class News:
-    """Set when notes may have come for a process."""
-
-    def __init__(self) -> None:
-        self.come = False
-        self._awaited: asyncio.Future[None] | None = None
-
-    def set(self) -> None:
-        self.come = True
-        self._wake()
-
-    def clear(self) -> None:
-        self.come = False
-
-    async def beside(self, call: asyncio.Future[Any]) -> None:
-        """Wait until there are some, or a call is over; only one waits at a time."""
-        if self.come or call.done():
-            return
-        self._awaited = asyncio.get_running_loop().create_future()
-        call.add_done_callback(self._wake)
-        try:
-            await self._awaited
-        finally:
-            call.remove_done_callback(self._wake)
-            self._awaited = None
-
-    def _wake(self, call: object = None) -> None:
-        if self._awaited is not None and not self._awaited.done():
-            self._awaited.set_result(None)
 
 
 class Process:

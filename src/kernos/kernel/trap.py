@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kernos.kernel import limits
 from kernos.kernel.abi import (
@@ -33,16 +33,13 @@ from kernos.kernel.abi import (
     ModelCall,
     Propose,
     Proposed,
-    Recall,
-    Receive,
     Reply,
     Request,
     Send,
     Spawn,
-    Wait,
     call_of,
 )
-from kernos.kernel.effects import Effects, after_crash, engine_of, kind_of
+from kernos.kernel.effects import Effects, after_crash, kind_of
 from kernos.kernel.errors import BadInput, Fenced, LimitExceeded, ToolError, Uncertain
 from kernos.kernel.foreign import contents_of
 from kernos.kernel.forms import cost, of_reply, of_request, to_reply
@@ -50,9 +47,9 @@ from kernos.kernel.journal import Entry
 from kernos.kernel.limits import Sums
 from kernos.kernel.mailbox import note
 from kernos.kernel.monitor import Family
+from kernos.kernel.outcomes import outcome
 from kernos.kernel.ports import Clock
 from kernos.kernel.process import Aside, Due, PastCall, Process
-from kernos.kernel.reading import attested
 from kernos.kernel.recovery import again, followed, settled
 from kernos.kernel.scheduler import CHARS_A_TOKEN
 from kernos.kernel.services import WAITING, Served, Services, Waiting, sums
@@ -60,7 +57,6 @@ from kernos.kernel.types import (
     Allow,
     Ask,
     Deny,
-    Generation,
     Json,
     Label,
     Record,
@@ -190,8 +186,8 @@ class Trap:
             [row] = await process.write(intent)
             process.open = PastCall(row, begun, row.at)
             return None
-        outcome = self._outcome(process, request, Due(0, served.reply, told=served.told))
-        rows = await process.write(intent, outcome, aside=served.aside)
+        done = outcome(process, request, Due(0, served.reply, told=served.told))
+        rows = await process.write(intent, done, aside=served.aside)
         for pid in served.wakes:
             self.hint(pid)
         return rows[-1].body
@@ -289,10 +285,10 @@ class Trap:
     async def _record(self, process: Process, request: Request, due: Due) -> list[Record]:
         """Write the outcome. A tool whose own rows the database refuses has failed; then nothing of it was written."""
         try:
-            return await process.write(self._outcome(process, request, due), aside=due.aside)
+            return await process.write(outcome(process, request, due), aside=due.aside)
         except ToolError as error:
             process.due = Due(due.seq, Invoked(error=str(error)), due.seconds)
-            return await process.write(self._outcome(process, request, process.due))
+            return await process.write(outcome(process, request, process.due))
 
     async def late(self, pid: str, epoch: int, due: Due) -> None:
         """Leave what a tool returned too late as evidence, for whoever has the process now (I3)."""
@@ -387,62 +383,11 @@ class Trap:
                 return Due(call.intent.seq, found, told={"by": "look-up"})
         return None
 
-    def _outcome(self, process: Process, request: Request, due: Due) -> Entry:
-        """The outcome row: the reply, its label (a source without a place is this very row), and what it cost."""
-        form = of_reply(due.reply)
-        body: dict[str, Json] = {"call": call_of(request).name, **form.body, **due.told}
-        if isinstance(request, Invoke):
-            body["tool"] = request.tool
-            body["cost"] = {"seconds": round(due.seconds, 6)}
-        if source := _source(process, request, due.told):
-            anyone = {Source("anyone", source.name)} if self._strange(process, request, due) else set()
-            body["label"] = Label(frozenset({source, *anyone}), frozenset({process.state.owner})).to_json()
-        if isinstance(due.reply, Generation | Invoked) and (near := _near(process, body.get("cost", {}))):
-            body["near"] = near
-        return Entry("outcome", body, form.contents)
-
-    def _strange(self, process: Process, request: Request, due: Due) -> bool:
-        """Whether anyone may have written something in a reply (I4)."""
-        if isinstance(request, Invoke) and isinstance(due.reply, Invoked):
-            tool = self.effects.tool(process, request.tool)
-            return tool is None or not attested(tool.spec, due.reply.error or due.reply.value, bool(due.reply.error))
-        return bool(due.told.get("anyone")) or (isinstance(request, Generate | Embed) and bool(process.strange))
-
 
 def _asked(process: Process, request: Request) -> dict[str, Json]:
     """A request that is not made for want of budget, for its row."""
     form = of_request(request, process.known)
     return {"asked": {**form.body, **form.contents}}
-
-
-def _source(process: Process, request: Request, told: Mapping[str, Json]) -> Source | None:
-    """Where the reply to a call comes from, if it brings anything into the process."""
-    owner = process.state.owner
-    match request:
-        case Generate() | Extract() | Embed():
-            return Source("model", engine_of(process, request))
-        case Invoke():
-            return Source("tool", request.tool)
-        case AskPerson():
-            return Source("owner", owner)
-        case Receive() if told.get("from") == owner:
-            return Source("owner", owner)
-        case Receive():
-            return Source("process", str(told.get("from", "")))
-        case Wait():
-            return Source("process", request.pid)
-        case Recall():
-            return Source("model", "memory")
-    return None
-
-
-def _near(process: Process, cost: Mapping[str, Json]) -> dict[str, float]:
-    """The limits that this call brings close; its intent has been counted already."""
-    usage = process.state.usage
-    before = replace(usage, calls=usage.calls - 1)
-    tokens = cost.get("prompt", 0) + cost.get("completion", 0)
-    after = usage.plus(tokens, seconds=cost.get("seconds", 0.0), money=cost.get("money", 0.0))
-    return limits.near(before, after, process.state.limits)
 
 
 def _key(call: PastCall) -> str:

@@ -7,12 +7,12 @@ each word that it decodes is made of all the words before it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
 
 from kernos.kernel.errors import EngineDied
 from kernos.kernel.ports import Piece, Prompt, Segment
-from kernos.kernel.types import REPLY, Action, Generation
+from kernos.kernel.types import REPLY, Action
 
 Tokens = tuple[int, ...]
 
@@ -115,9 +115,6 @@ class PaperSlots:
 
     def said(self, prompt: Prompt, text: str) -> str:
         return text
-
-    async def generate(self, prompt: Prompt, draft: Callable[[str], None]) -> Generation:
-        raise AssertionError("the kernel manages the slots")
 
     def _compute(self, slot: int, tokens: Sequence[int]) -> int:
         held = self.held.get(slot, ())

@@ -26,7 +26,7 @@ from kernos.kernel.journal import Journal
 from kernos.kernel.labels import Sources
 from kernos.kernel.ledger import Ledger
 from kernos.kernel.limits import Limits, Price
-from kernos.kernel.ports import Commit, Due, Engine, Memory, Prompt, Spent, Store, Tool
+from kernos.kernel.ports import Commit, Due, Engine, Memory, Policy, Prompt, SlotEngine, Spent, Store, Tool
 from kernos.kernel.types import Action, Field, Json, Note, Record, RecordKind, Source, Status, ToolSpec
 from kernos.userland.employee import Brief, employee
 from kernos.userland.lib import Process
@@ -157,21 +157,22 @@ class House:
         station: Station,
         tools: Iterable[Tool] = (),
         script: Script = (),
-        engine: Engine | None = None,
+        engine: Engine | SlotEngine | None = None,
         store: Store | None = None,
         others: Iterable[Station] = (),
         key: bytes = b"",
         prices: Mapping[str, Price] | None = None,
         identities: Mapping[str, Sequence[str]] | None = None,
+        policy: Policy = SHIPPED,
     ) -> None:
-        self.identities = identities
+        self.identities, self.policy = identities, policy
         self.store: Store = store or MemoryStore()
         self.clock = FixedClock()
         self.station = station
         self.others = {other.slug: other for other in others}
         self.tools = by_name(tools)
         self.model = ScriptedEngine(script)
-        self.engine: Engine = engine or self.model
+        self.engine: Engine | SlotEngine = engine or self.model
         self.key = key
         self.prices = prices
         self._booted: list[Kernel] = []
@@ -182,7 +183,7 @@ class House:
         stations = {**self.others, station.slug: station}
         kernel = Kernel(
             store or self.store, self.clock, stations, {ENGINE: self.engine}, self.tools, key=self.key,
-            prices=self.prices, policy=SHIPPED, identities=self.identities,
+            prices=self.prices, policy=self.policy, identities=self.identities,
         )  # fmt: skip
         self._booted.append(kernel)
         return kernel

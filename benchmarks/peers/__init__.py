@@ -37,13 +37,14 @@ def environment(peer: str) -> Path:
     return installed("benchmarks", PACKAGES[peer])
 
 
-def installed(room: str, packages: Sequence[str]) -> Path:
+def installed(room: str, packages: Sequence[str], name: str = "") -> Path:
     """The Python of an environment that has these packages; it is made if it is not there, and kept in a room of the
-    cache."""
+    cache, under a name that says what is in it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache / "kernos" / room / "-".join(packages)
+    folder = cache / "kernos" / room / (name or "-".join(packages))
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
+        print(f"installing {packages[0]} in {folder}", file=sys.stderr, flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
+from copy import deepcopy
 from statistics import fmean
 
 from benchmarks.scheduling import loads
@@ -53,7 +54,7 @@ async def measure(seeds: Sequence[int]) -> dict[str, list[Result]]:
 
     async def with_history(place: int) -> None:
         seed, learnt = seeds[place], histories[seeds[place - 1]]
-        runs[WAYS[2]][seed] = _told(f"seed {seed} c", await through_kernos(loads.mixed(seed), learnt.copy()))
+        runs[WAYS[2]][seed] = _told(f"seed {seed} c", await through_kernos(loads.mixed(seed), deepcopy(learnt)))
 
     for place, seed in enumerate(seeds):
         load = loads.mixed(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from pathlib import Path
 
 PREFIX = 300
 """Tokens of the beginning that all contexts share."""
-TRACES = Path(__file__).resolve().parents[3] / "shared" / "data" / "traces"
+TRACES = Path(os.environ.get("KERNOS_TRACES", Path(__file__).resolve().parents[3] / "shared" / "data" / "traces"))
+"""Azure's recorded requests (github.com/Azure/AzurePublicDataset, `azure_llm_2023_*.csv`) lie outside the project."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ class Request:
 
 def recorded(name: str) -> list[Request]:
     """A trace of Azure's: `conv` or `code`."""
-    with (TRACES / f"azure_llm_2023_{name}.csv").open() as file:
+    file_of = TRACES / f"azure_llm_2023_{name}.csv"
+    if not file_of.is_file():
+        raise SystemExit(f"{file_of} is not there: take it from Azure/AzurePublicDataset, and set KERNOS_TRACES")
+    with file_of.open() as file:
         rows = list(csv.DictReader(file))
     times = [datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp() for row in rows]
     lengths = ((int(row["ContextTokens"]), int(row["GeneratedTokens"])) for row in rows)

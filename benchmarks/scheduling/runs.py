@@ -11,7 +11,7 @@ from statistics import fmean
 from benchmarks.scheduling.loads import PREFIX, Call, Program
 from benchmarks.table import percentile
 from kernos.drivers.clock.system import SystemClock
-from kernos.kernel.ports import Clock, Engine, Prompt
+from kernos.kernel.ports import Clock, Engine, Prompt, SlotEngine
 from kernos.kernel.scheduler import Job, Scheduler
 from kernos.kernel.scheduler.history import History
 from kernos.kernel.types import REPLY, Action, Message
@@ -101,7 +101,7 @@ async def run(load: Sequence[Program], ask: Ask, over: Callable[[Program], None]
 
 
 class Known(History):
-    """A history that knows the load: the oracle. `rate` is prompt tokens and generated tokens a second."""
+    """A history that knows the load: the oracle. `prefill` and `decode` are prompt and generated tokens a second."""
 
     def __init__(self, load: Sequence[Program], prefill: float, decode: float) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Known(History):
 class Kernos:
     """A load through the kernel's scheduler. `history` is what earlier runs have taught."""
 
-    def __init__(self, engine: Engine, history: History | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, engine: Engine | SlotEngine, history: History | None = None, clock: Clock | None = None) -> None:
         self.scheduler = Scheduler({"local": engine}, clock or SystemClock(), history=history)
         self.computed = self.generated = 0
         self._written: dict[str, int] = {}

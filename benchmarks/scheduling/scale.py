@@ -25,7 +25,7 @@ from statistics import fmean
 
 from benchmarks.scheduling import virtual
 from benchmarks.scheduling.loads import Call, Program, recorded
-from benchmarks.scheduling.runs import Result
+from benchmarks.scheduling.runs import Known, Result
 from benchmarks.table import percentile, show
 from kernos.kernel.ports import Prompt
 from kernos.kernel.scheduler import Job, Scheduler
@@ -105,24 +105,6 @@ class Gpu:
 
     async def close(self) -> None:
         """Nothing to let go of."""
-
-
-class Oracle(History):
-    """A history that knows every length."""
-
-    def __init__(self, load: Sequence[Program]) -> None:
-        super().__init__()
-        self._rests = {program.name: [*_rests(program.calls)] for program in load}
-
-    def rest(self, pid: str) -> float:
-        task = self.task(pid)
-        rests = self._rests[pid]
-        return rests[min(task.calls, len(rests) - 1)] if task else 0.0
-
-
-def _rests(calls: Sequence[Call]) -> list[float]:
-    needs = [call.new / PREFILL + call.generated * STEP_AT_MOST for call in calls]
-    return [sum(needs[place:]) for place in range(len(needs))]
 
 
 def programs(seed: int, count: int) -> list[Program]:
@@ -243,7 +225,7 @@ def main() -> None:
     learnt = History()
     simulate(programs(given.seed + 1, given.programs // 4), learnt)
     runs = {"a gateway": simulate(load, None), "b cold": simulate(load, History()), "c history": simulate(load, learnt),
-            "d oracle": simulate(load, Oracle(load))}  # fmt: skip
+            "d oracle": simulate(load, Known(load, PREFILL, 1 / STEP_AT_MOST))}  # fmt: skip
     kinds = ("chat", "agent", "batch", "")
     rows = [
         [name, *(f"{fmean(run.of(kind)):.1f}" for kind in kinds), f"{percentile(run.of('chat'), 99):.1f}",

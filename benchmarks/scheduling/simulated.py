@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.scheduling.loads import PREFIX
-from kernos.kernel.ports import Piece, Prompt, Segment
-from kernos.kernel.types import REPLY, Action, Generation
+from kernos.kernel.ports import Piece, Prompt
+from tests.slots import PaperSlots
 
 PREFILL = 160.0
 DECODE = {0: 0.0, 1: 0.010, 2: 0.018, 3: 0.025, 4: 0.031}
@@ -66,42 +66,17 @@ class Server:
                 work.ready.set()
 
 
-class SimulatedSlots:
-    """The server behind the port that the kernel manages. A word is a token."""
-
-    slots = life = 1
+class SimulatedSlots(PaperSlots):
+    """The server behind the port that the kernel manages: the tests' engine on paper, with steps that take time."""
 
     def __init__(self, resident: int) -> None:
-        self.resident = resident
+        super().__init__(resident)
         self._server = Server()
-        self._held: dict[int, tuple[int, ...]] = {}
-        self._saved: dict[str, tuple[int, ...]] = {}
-        self._words: dict[str, int] = {}
-
-    async def start(self) -> str:
-        return "simulated"
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
-
-    async def segments(self, prompt: Prompt, known: Sequence[Segment] = ()) -> Sequence[Segment]:
-        texts = [message.action.text if message.action else message.text for message in prompt.messages]
-        head, rest = texts[0], " ".join(texts[1:])
-        found = [Segment(head, self._tokens(head))]
-        for segment in known[1:]:
-            if rest.startswith(segment.text):
-                found.append(segment)
-                rest = rest[len(segment.text) :].lstrip()
-        return [*found, Segment(rest, self._tokens(rest))]
-
-    def _tokens(self, text: str) -> tuple[int, ...]:
-        return tuple(self._words.setdefault(word, len(self._words)) for word in text.split())
 
     async def feed(self, slot: int, tokens: Sequence[int]) -> int:
-        held = self._held.get(slot, ())
-        new = len(tokens) - _common(held, tokens)
+        new = self._compute(slot, tokens)
         work = self._server.add(new, 0)
-        self._held[slot] = tuple(tokens)
+        self.held[slot] = tuple(tokens)
         while work.prefill:
             await _step(work)
         return new
@@ -109,43 +84,26 @@ class SimulatedSlots:
     async def decode(
         self, slot: int, tokens: Sequence[int], prompt: Prompt, written: str, most: int
     ) -> AsyncGenerator[Piece]:
-        new = max(1, len(tokens) - _common(self._held.get(slot, ()), tokens))
-        work = self._server.add(new, most)
+        work = self._server.add(self._compute(slot, tokens), most)
         whole = tuple(tokens)
         try:
             for place in range(most):
                 while work.made <= place:
                     await _step(work)
                 word = f"{'' if not written and not place else ' '}w{len(whole)}"
-                whole = (*whole, *self._tokens(word))
-                self._held[slot] = whole[:-1]
+                whole = (*whole, *self.tokens(word))
+                self.held[slot] = whole[:-1]
                 yield Piece(word, whole[-1:], "length" if place == most - 1 else "")
         finally:
             work.gone = True
 
     async def save(self, slot: int, name: str) -> None:
         await asyncio.sleep(SAVE)
-        self._saved[name] = self._held[slot]
+        await super().save(slot, name)
 
     async def restore(self, slot: int, name: str) -> bool:
         await asyncio.sleep(RESTORE)
-        self._held[slot] = self._saved[name]
-        return True
-
-    async def erase(self, slot: int) -> None:
-        self._held[slot] = ()
-
-    async def drop(self, name: str) -> None:
-        del self._saved[name]
-
-    def answer(self, prompt: Prompt, text: str, complete: bool) -> Action:
-        return Action(REPLY, {"text": text})
-
-    def said(self, prompt: Prompt, text: str) -> str:
-        return text
-
-    async def generate(self, prompt: Prompt, draft: Callable[[str], None]) -> Generation:
-        raise NotImplementedError("the kernel manages the slots")
+        return await super().restore(slot, name)
 
 
 class Queue:
@@ -168,8 +126,3 @@ class Queue:
 async def _step(work: _Work) -> None:
     work.ready.clear()
     await work.ready.wait()
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from benchmarks.security.calls import Call
+from benchmarks.security.codes import Code
 from benchmarks.security.suites import Suite
 from kernos.kernel.types import Json, ToolSpec
 
-_ALIKE = str.maketrans("aeopcyxi", "аеорсухі")
 _SHOWN = ("content", "name")
 _DECIDING = ("recipient", "object", "link")
-
-
-@dataclass(frozen=True)
-class Code:
-    """A way to write a text. `alike`: it looks to a person like the text itself."""
-
-    name: str
-    write: Callable[[str], str]
-    alike: bool = False
-
-
-CODES = (
-    Code("base64", lambda text: base64.b64encode(text.encode()).decode()),
-    Code("reversed", lambda text: text[::-1]),
-    Code("percent", lambda text: "".join(f"%{byte:02X}" for byte in text.encode())),
-    Code("spaced", " ".join),
-    Code("zero width", lambda text: "\u200b".join(text), True),
-    Code("homoglyphs", lambda text: text.translate(_ALIKE), True),
-    Code("bidi", lambda text: f"\u202e{text[::-1]}\u202c", True),
-    Code("full width", lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text), True),
-)
 
 
 def text(plain: str, code: Code) -> str:

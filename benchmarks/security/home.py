@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import subprocess
 import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
+
+from benchmarks.peers import installed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -31,15 +31,5 @@ def environment() -> Path:
     """The Python of the environment."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     packages = [*project["optional-dependencies"]["security"], *project["dependencies"]]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     name = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8]
-    folder = cache / "kernos" / "benchmarks" / f"{packages[0]}-{name}"
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        print(f"installing {packages[0]} in {folder}", file=sys.stderr, flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-        subprocess.run(install, check=True)
-        (folder / "ready").touch()
-    return python
+    return installed("benchmarks", packages, f"{packages[0]}-{name}")

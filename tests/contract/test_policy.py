@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import pytest
@@ -99,8 +101,8 @@ def test_every_red_line_says_which_it_is_and_what_a_person_is_told() -> None:
     assert all(rule.line and rule.tell for rule in lines)
 
 
-def test_every_system_call_has_a_resource() -> None:
-    assert RESOURCES.keys() == {call.name for call in TABLE}
+def test_what_is_put_to_rules_is_a_system_call() -> None:
+    assert RESOURCES.keys() <= {call.name for call in TABLE}
 
 
 # A company's own
@@ -136,10 +138,7 @@ def test_a_sentence_puts_facts_in_once_and_nothing_but_facts() -> None:
     ("call", "tool", "resource"),
     [
         ("spawn", "helper", 'Employee::"helper"'),
-        ("generate", "local", 'Engine::"local"'),
-        ("send", "", 'Owner::"ada"'),
-        ("send", "7k2q", 'Process::"7k2q"'),
-        ("sleep", "", 'System::""'),
+        ("invoke", "pay", 'Tool::"pay"'),
     ],
 )
 def test_a_policy_names_what_a_call_is_about(call: str, tool: str, resource: str) -> None:
@@ -302,6 +301,7 @@ FAULTS = [
     ('@id("a") forbid(principal == Employe::"x", action, resource);', "line 1 (a)", "the type Employe"),
     ('@id("a") forbid(principal, action, resource is Tol);', "line 1 (a)", "the type Tol"),
     ('@id("a") forbid(principal, action == Action::"invok", resource);', "line 1 (a)", 'Action::"invok"'),
+    ('@id("a") forbid(principal, action == Action::"send", resource);', "line 1 (a)", 'Action::"send"'),
     ('@id("a") forbid(principal, action, resource) when { context.foundd };', "line 1 (a)", "context.foundd"),
     ('@id("a") forbid(principal, action, resource) when { context has foundd };', "line 1 (a)", "context.foundd"),
     ('@id("a") forbid(principal, action, resource) when { [context].contains({}) };', "line 1 (a)", "by itself"),
@@ -413,10 +413,13 @@ def test_a_decision_is_kept_and_depends_on_every_fact_that_a_rule_looks_at() -> 
 
 def test_a_decision_that_was_made_before_costs_next_to_nothing() -> None:
     rules = policy(f'@id("cap") forbid{SCOPE} when {{ context.arguments.amount > 1000 }};')
-    rules.decide(PAY)
-    spent = []
-    for _ in range(200):
-        begun = time.thread_time_ns()
-        rules.decide(PAY)
-        spent.append(time.thread_time_ns() - begun)
-    assert sorted(spent)[100] < 200_000
+
+    def spent(amounts: Iterable[int]) -> float:
+        times = []
+        for amount in amounts:
+            facts, begun = replace(PAY, arguments={"amount": amount}), time.thread_time_ns()
+            rules.decide(facts)
+            times.append(time.thread_time_ns() - begun)
+        return median(times)
+
+    assert spent([900] * 200) < spent(range(200)) / 3

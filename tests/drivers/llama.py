@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
+from kernos.drivers.clock.system import SystemClock
+from kernos.drivers.engine.embedded import EmbeddedEngine
 from kernos.kernel.ports import Prompt
-from kernos.kernel.types import Json, Message, ToolSpec
+from kernos.kernel.scheduler.contexts import Contexts
+from kernos.kernel.scheduler.history import History
+from kernos.kernel.scheduler.lines import Turn
+from kernos.kernel.scheduler.waiting import Waiting
+from kernos.kernel.types import Generation, Json, Message, ToolSpec
 
 KEY = "a key of the tests"
 
@@ -35,6 +42,26 @@ def ask(words: str, offers: Mapping[str, Json], speak: bool = False, max_tokens:
     """A customer's words to a clerk who knows both tools."""
     said = (Message("system", "You are a clerk. Be brief."), Message("user", words))
     return Prompt(said, (WEATHER, ORDER), offers, speak, max_tokens)
+
+
+class Managed(EmbeddedEngine):
+    """The embedded engine with a kernel's management of its slots around it: each call is a context of its own."""
+
+    async def generate(self, prompt: Prompt, draft: Callable[[str], None]) -> Generation:
+        """One action, as the scheduler has it made."""
+        if not hasattr(self, "contexts"):
+            self.contexts, self.calls, self.room = Contexts(self, History()), count(), asyncio.Semaphore(self.resident)
+        pid = str(next(self.calls))
+        turn = Turn(Waiting(pid, "tests", 0, 0.0), 0.0, SystemClock(), History(), _never)
+        async with self.room:
+            try:
+                return await self.contexts.generate(turn, prompt, draft)
+            finally:
+                self.contexts.ended(pid, gone=True)
+
+
+async def _never(turn: Turn) -> None:
+    raise AssertionError("nobody is more urgent")
 
 
 @asynccontextmanager

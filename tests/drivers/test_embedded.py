@@ -34,7 +34,7 @@ from kernos.kernel.ports import Prompt
 from kernos.kernel.types import Json, Message
 from kernos.userland.lib import Process
 from tests.drivers.chat_server import Silence, serving
-from tests.drivers.llama import KEY, WEATHER, ask, llama_server, spec
+from tests.drivers.llama import KEY, WEATHER, Managed, ask, llama_server, spec
 
 pytestmark = pytest.mark.model
 
@@ -44,9 +44,9 @@ PATIENCE = 30.0
 
 
 @asynccontextmanager
-async def engine(model: Path | Callable[[], Path], slots: int = 1, port: int = 0) -> AsyncIterator[EmbeddedEngine]:
+async def engine(model: Path | Callable[[], Path], slots: int = 1, port: int = 0) -> AsyncIterator[Managed]:
     path = model if callable(model) else lambda: model
-    opened = EmbeddedEngine(path, context=1024, slots=slots, threads=1, port=port)
+    opened = Managed(path, context=1024, slots=slots, threads=1, port=port)
     try:
         yield opened
     finally:
@@ -222,11 +222,10 @@ async def test_a_kernel_tries_again_by_itself_and_records_the_reply_once(smollm:
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from kernos.drivers.engine.embedded import EmbeddedEngine
-from tests.drivers.llama import ask
+from tests.drivers.llama import Managed, ask
 
 async def main():
-    engine = EmbeddedEngine(lambda: Path(sys.argv[1]), context=1024, threads=1)
+    engine = Managed(lambda: Path(sys.argv[1]), context=1024, threads=1)
     await engine.generate(ask("Hello!", {}, speak=True, max_tokens=30), lambda piece: None)
     print(engine.pid, flush=True)
     await asyncio.to_thread(sys.stdin.read)

@@ -12,12 +12,11 @@ import pytest_asyncio
 from jsonschema import Draft202012Validator
 
 from kernos.drivers.engine.client import OpenAIEngine
-from kernos.drivers.engine.embedded import EmbeddedEngine
 from kernos.drivers.engine.scripted import ScriptedEngine, say
 from kernos.kernel.errors import EngineError
 from kernos.kernel.ports import Engine, Prompt
 from kernos.kernel.types import REPLY, Action, Json, Message
-from tests.drivers.llama import KEY, ORDER, WEATHER, ask, llama_server, only
+from tests.drivers.llama import KEY, ORDER, WEATHER, Managed, ask, llama_server, only
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -42,7 +41,7 @@ async def scripted(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
 @asynccontextmanager
 async def embedded(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     model: Path = request.getfixturevalue("smollm")
-    yield EmbeddedEngine(lambda: model, context=1024, slots=2, threads=1)
+    yield Managed(lambda: model, context=1024, slots=2, threads=1)
 
 
 @asynccontextmanager

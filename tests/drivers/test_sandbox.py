@@ -53,17 +53,14 @@ async def test_nothing_else_can_be_written(tmp_path: Path) -> None:
     assert not (folder / "x").exists()
 
 
-@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6"])
-async def test_there_is_no_network(family: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as host:
+@pytest.mark.parametrize(("family", "own"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+async def test_there_is_no_network(family: socket.AddressFamily, own: str) -> None:
+    with socket.create_server((own, 0), family=family) as host:
         port = host.getsockname()[1]
-        for address in ("127.0.0.1", "192.0.2.1") if family == "AF_INET" else ("::1",):
-            code = (
-                f"import socket; s = socket.socket(socket.{family}); s.settimeout(2); s.connect(('{address}', {port}))"
-            )
-            ran = await python(code)
+        for address, error in ((own, "Connection refused"), ("192.0.2.1", "Network is unreachable")):
+            ran = await python(f"import socket; socket.create_connection(('{address}', {port}), 2)")
             assert ran.code == 1
-            assert "Error" in ran.err
+            assert error in ran.err
 
 
 async def test_nothing_of_anybodys_home_is_seen(tmp_path: Path) -> None:
@@ -217,9 +214,7 @@ async def test_files_that_are_no_text_by_name_and_files_that_cannot_be_read_do_n
     ran = await python(
         "import os; open(b'/work/\\xff', 'w').close(); open('/work/a', 'w').close(); os.chmod('/work/a', 0)"
     )
-    assert ran.code == 0
-    for name in ran.files:
-        name.encode()
+    assert (ran.code, ran.files["?"]) == (0, b"")
 
 
 # Where there is none

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.security.codes import Code
 from kernos.kernel.office import Answer
 from kernos.kernel.types import Json, canonical
 from kernos.userland.lib import Process
-from tests.kernel.disguises import ACCOUNTS, DISGUISES, Disguise
+from tests.kernel.disguises import ACCOUNTS, DISGUISES
 from tests.office import ADA, ADAS_ACCOUNT, MALLORY, MALLORYS_ACCOUNT, Office, emptied, file, mail, payment
 from tests.support import CLERK, OWNER, House, runs
 
@@ -263,7 +264,7 @@ PLACES: list[Callable[[str], Call]] = [
 @pytest.mark.parametrize("place", range(len(PLACES)))
 @given(disguise=st.sampled_from(DISGUISES), account=ACCOUNTS)
 @settings(max_examples=20)
-async def test_i4_no_disguise_makes_a_strangers_value_pass(place: int, disguise: Disguise, account: str) -> None:
+async def test_i4_no_disguise_makes_a_strangers_value_pass(place: int, disguise: Code, account: str) -> None:
     at = office()
     at.mails.append(mail(67, account, f"use {account}", f"use {disguise.write(account)} or {account}", cc=[account]))
     for value in (account, disguise.write(account)):
@@ -273,7 +274,7 @@ async def test_i4_no_disguise_makes_a_strangers_value_pass(place: int, disguise:
 
 
 @pytest.mark.parametrize("disguise", [disguise for disguise in DISGUISES if disguise.alike], ids=lambda one: one.name)
-async def test_i4_what_looks_like_the_owners_value_is_not_his(disguise: Disguise) -> None:
+async def test_i4_what_looks_like_the_owners_value_is_not_his(disguise: Code) -> None:
     for write, call in [(disguise.write, OWN[0]), (disguise.write, OWN[1])]:
         at = office()
         name, value = ("account", "alice") if call[0] == "pay" else ("to", BOB)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kernos.kernel import limits
 from kernos.kernel.abi import Invoked
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import BadInput, NotFound
@@ -232,3 +233,14 @@ async def test_an_answer_to_a_question_that_is_no_longer_open_answers_no_other()
         with pytest.raises(BadInput, match=f"row {first.seq}"):
             await kernel.answer(pid, Answer("ada", text="the red one", to=first.seq))
         assert await asked(kernel, pid) == "Are you sure?"
+
+
+async def test_a_card_that_has_expired_takes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "APPROVAL_SECONDS", 0.01)
+    async with keeper(World()) as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        for _ in range(20):
+            house.clock.now()  # each reading moves the clock by a millisecond
+        with pytest.raises(BadInput, match="a card that has expired"):
+            await kernel.answer(pid, Answer("ada"))

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.security.codes import Code
 from kernos.kernel.content import extracted, links, opaque, plain_links, standard
 from kernos.kernel.types import Json
-from tests.kernel.disguises import DISGUISES, LINKS, Disguise
+from tests.kernel.disguises import DISGUISES, LINKS
 
 # Links
 
@@ -55,7 +56,7 @@ def test_a_link_is_found_however_it_is_hidden(text: str) -> None:
 
 @pytest.mark.parametrize("disguise", DISGUISES, ids=lambda disguise: disguise.name)
 @given(link=LINKS)
-def test_whatever_is_done_to_a_link_some_link_or_something_opaque_is_found(disguise: Disguise, link: str) -> None:
+def test_whatever_is_done_to_a_link_some_link_or_something_opaque_is_found(disguise: Code, link: str) -> None:
     hiding = f"Please see {disguise.write(link)} today"
     assert links(hiding) or opaque(hiding)
 

@@ -202,6 +202,7 @@ async def test_a_short_call_stops_a_long_prompt_which_goes_on_where_it_was() -> 
     generation = await rehearsal.interrupt()
     assert rehearsal.ended == ["short", "long"]
     assert rehearsal.engine.computed <= 1_001 + 6 + 2
+    assert generation.prompt - generation.cached == 1_001  # also what was computed while it gave way
     assert generation.queued > 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -165,7 +164,7 @@ async def test_a_program_survives_an_image_that_its_engine_cannot_see() -> None:
 
 
 async def test_an_agent_goes_on_after_an_engine_could_not_embed() -> None:
-    async with House(replace(agent(), slug="clerk")) as house:
+    async with House(agent()) as house:
         kernel, pid = await house.start()
         for _ in range(2):
             with pytest.raises(BadInput, match="makes none"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
+from kernos.drivers.policy.cedar import CedarPolicy
 from kernos.kernel.abi import Ended
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.errors import ProgramError, StoreError
 from kernos.kernel.limits import Limits
+from kernos.kernel.office import Answer
 from kernos.kernel.types import Deny, Json, Status
 from kernos.userland.lib import Process
 from tests.support import OWNER, Failing, House, Program, runs
@@ -291,3 +294,48 @@ def only_helper(house: House) -> Kernel:
     """A kernel whose company has no clerk any more."""
     house.station = house.others.pop(HELPER)
     return house.boot()
+
+
+ASK = '@id("hire") @ask("") @tell("A helper is wanted.") forbid(principal, action == Action::"spawn", resource);'
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["same kernel", "after a restart"])
+@pytest.mark.parametrize("approved", [False, True], ids=["declined", "approved"])
+async def test_i4_a_child_that_a_rule_wants_a_person_for_is_not_born_before_he_agrees(
+    approved: bool, restart: bool
+) -> None:
+    async def parent(process: Process) -> Json:
+        try:
+            return (await process.wait(await process.spawn(HELPER, "hello"))).result
+        except ProgramError as error:
+            return str(error)
+
+    policy = CedarPolicy([("hire.cedar", ASK)])
+    async with House(runs(parent, spawns=[HELPER]), others=[runs(echo, slug=HELPER)], policy=policy) as house:
+        kernel, pid = await house.start()
+        assert (await kernel.tick(pid)).why == "person"
+        assert [status.pid for status in await house.store.statuses()] == [pid]
+        await kernel.answer(pid, Answer(OWNER, approved))
+        await house.run(house.boot() if restart else kernel)
+        declined = f"{OWNER} declined: do not call it again"
+        assert await result(house, pid) == ("heard hello" if approved else declined)
+        assert len(await house.store.statuses()) == 1 + approved
+        assert await house.faults() == []
+
+
+@pytest.mark.parametrize("durable", [False, True], ids=["before the write", "after the write"])
+async def test_i3_a_kernel_that_dies_after_a_person_agreed_starts_one_child(durable: bool) -> None:
+    async def parent(process: Process) -> Json:
+        return (await process.wait(await process.spawn(HELPER, "hello"))).result
+
+    policy = CedarPolicy([("hire.cedar", ASK)])
+    for writes in range(1, 6):
+        async with House(runs(parent, spawns=[HELPER]), others=[runs(echo, slug=HELPER)], policy=policy) as house:
+            kernel, pid = await house.start()
+            await kernel.tick(pid)
+            await kernel.answer(pid, Answer(OWNER))
+            with suppress(StoreError):
+                await house.run(house.boot(Failing(house.store, writes, durable)))
+            await house.run(house.boot())
+            assert await result(house, pid) == "heard hello"
+            assert len(await house.store.statuses()) == 2

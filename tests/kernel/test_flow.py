@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.security.codes import Code
 from kernos.kernel.flow import NOTHING, Found, examine
 from kernos.kernel.origins import Origins
 from kernos.kernel.types import AUDIENCE, EFFECT, EffectKind, Item, Json, Parameter, ToolSpec
-from tests.kernel.disguises import DISGUISES, LINKS, Disguise
+from tests.kernel.disguises import DISGUISES, LINKS
 from tests.office import ADA, ADAS_ACCOUNT, MALLORY, MALLORYS_ACCOUNT, SPECS, file, mail, stranger
 
 
@@ -173,7 +174,7 @@ def test_a_text_that_the_owner_dictated_is_his_with_all_that_is_in_it() -> None:
 
 @pytest.mark.parametrize("disguise", DISGUISES, ids=lambda disguise: disguise.name)
 @given(link=LINKS)
-def test_a_strangers_link_in_a_text_is_found_however_it_is_written(disguise: Disguise, link: str) -> None:
+def test_a_strangers_link_in_a_text_is_found_however_it_is_written(disguise: Code, link: str) -> None:
     origins = process("write to bob@office.com", body=f"Tell him to see {link}")
     body = f"Dear Bob, please see {disguise.write(link)} today"
     assert unfounded(origins, "send_mail", to=["bob@office.com"], body=body) == ["body"]

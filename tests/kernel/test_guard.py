@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kernos.drivers.engine.scripted import ScriptedEngine
-from kernos.kernel.errors import EngineError
+from kernos.kernel.errors import EngineError, ProgramError
 from kernos.kernel.ports import Prompt
 from kernos.kernel.types import Action, Deny
 from kernos.userland.lib import Process
@@ -55,3 +55,24 @@ async def test_i9_a_guard_that_does_not_say_holds_the_call_up() -> None:
         with pytest.raises(EngineError):
             await kernel.tick(pid)
         assert await house.said(pid) == []
+
+
+async def test_what_crosses_a_red_line_is_neither_asked_nor_given_to_another_employee() -> None:
+    async def passes_on(process: Process) -> list[str]:
+        refusals = []
+        for call in (process.ask(HARM), process.spawn("helper", HARM)):
+            try:
+                await call
+            except ProgramError as error:
+                refusals.append(str(error))
+        return refusals
+
+    station = replace(runs(passes_on, spawns=["helper"]), guard=ENGINE)
+    others = [runs(talks, slug="helper")]
+    async with House(station, engine=ScriptedEngine(guard), others=others) as house:
+        kernel, pid = await house.start()
+        await kernel.tick(pid)
+        [ended] = [row.body["result"] for row in await house.rows(pid) if row.kind == "exit"]
+        told = [f"What {call} would pass on helps to make weapons." for call in ("ask", "spawn")]
+        assert ended == told
+        assert len(await house.store.statuses()) == 1

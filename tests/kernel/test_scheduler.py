@@ -14,20 +14,24 @@ from kernos.kernel.errors import EngineBusy, EngineDied, EngineError, NotFound
 from kernos.kernel.ports import Prompt
 from kernos.kernel.scheduler import Job, Scheduler
 from kernos.kernel.types import Generation, Message
+from tests.invariants.test_i8_work_conserving import settled
 
 
 class Failing(ScriptedEngine):
-    """An engine that fails so many times, in this way, before it answers."""
+    """An engine that fails so many times, in this way, before it answers; while its `gate` is closed it does not."""
 
     def __init__(self, times: int, error: EngineError, slots: int = 4) -> None:
         super().__init__(lambda _: say("x"), slots)
         self.times, self.error, self.calls = times, error, list[str]()
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def generate(self, prompt: Prompt, draft: Callable[[str], None]) -> Generation:
         self.calls.append(prompt.context)
         if self.times:
             self.times -= 1
             raise self.error
+        await self.gate.wait()
         return await super().generate(prompt, draft)
 
 
@@ -94,8 +98,8 @@ async def test_another_engine_of_the_role_takes_over_at_once(slept: Slept) -> No
     scheduler = Scheduler({"dead": dead, "well": well}, FixedClock(), roles={"dead": "main", "well": "main"})
     for place in range(5):
         await ask(scheduler, "main", f"p{place}")
-    assert len(well.calls) == 5
-    assert all(seconds == 0.0 for seconds in slept.seconds)
+    assert (len(well.calls), len(dead.calls)) == (5, 1)
+    assert slept.seconds == [0.0]
 
 
 async def broken(clock: FixedClock) -> tuple[Failing, Scheduler]:
@@ -124,22 +128,33 @@ async def test_an_engine_that_fails_again_and_again_is_left_alone_for_a_while() 
 @pytest.mark.usefixtures("slept")
 async def test_after_that_while_one_call_tries_and_when_it_is_answered_all_may_again() -> None:
     clock = FixedClock()
-    _, scheduler = await broken(clock)
+    engine, scheduler = await broken(clock)
     for _ in range(int(limits.BREAKER_SECONDS * 1_000)):
         clock.now()  # each reading moves the clock by a millisecond
-    await ask(scheduler)
+    engine.calls.clear()
+    engine.gate.clear()
+    calls = [asyncio.ensure_future(ask(scheduler, pid=pid)) for pid in "pqr"]
+    await settled()
+    assert engine.calls == ["p"]
+    engine.gate.set()
+    await asyncio.wait(calls)
+    assert engine.calls == ["p", "q", "r"]
     assert [view.up for view in scheduler.view().engines] == [True]
-    await ask(scheduler)
 
 
 async def test_a_process_stays_with_the_engine_that_has_its_prefix() -> None:
-    engines = {name: Failing(0, EngineDied("")) for name in "abc"}
+    engines = {name: Failing(0, EngineDied(""), slots=1) for name in "abc"}
     scheduler = Scheduler(engines, FixedClock(), roles=dict.fromkeys(engines, "main"))
-    for _ in range(4):
-        for pid in ("p", "q", "r", "s"):
-            await ask(scheduler, "main", pid)
-    for pid in ("p", "q", "r", "s"):
-        assert len({name for name, engine in engines.items() if pid in engine.calls}) == 1
+    for engine in engines.values():
+        engine.gate.clear()
+    calls = [asyncio.ensure_future(ask(scheduler, "main", pid)) for pid in "pqr"]
+    await settled()
+    for engine in engines.values():
+        engine.gate.set()
+    await asyncio.wait(calls)
+    for pid in "rqp":
+        await ask(scheduler, "main", pid)
+    assert [engine.calls for engine in engines.values()] == [["p", "p"], ["q", "q"], ["r", "r"]]
 
 
 async def test_an_engine_that_is_not_there_is_named() -> None:

@@ -14,14 +14,10 @@ from kernos.kernel.abi import Invoked
 from kernos.kernel.dispatch import Kernel
 from kernos.kernel.office import Answer
 from kernos.kernel.ports import Commit
-from kernos.kernel.types import Json, Message, Note
+from kernos.kernel.types import Json, Note
 from kernos.userland.lib import Process
-from tests.kernel.test_signals import Held
+from tests.kernel.test_signals import Held, asks, receives, sleeps, talk
 from tests.support import CLERK, OWNER, House, LongCall, Program, Wrapped, runs
-
-
-async def generates(process: Process) -> str:
-    return (await process.generate([Message("user", "hello")])).action.text
 
 
 async def extracts(process: Process) -> Json:
@@ -57,7 +53,7 @@ async def kinds(house: House, pid: str) -> list[str]:
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["same kernel", "after a restart"])
-@pytest.mark.parametrize("program", [generates, extracts])
+@pytest.mark.parametrize("program", [talk, extracts])
 async def test_what_a_model_is_asked_is_broken_off_and_asked_again_when_a_person_resumes_it(
     program: Program, restart: bool
 ) -> None:
@@ -198,7 +194,7 @@ class Between(Wrapped):
 
 
 async def mother(process: Process) -> None:
-    await generates(process)
+    await talk(process)
     child = await process.spawn("child")
     await process.receive()
     await process.send("wake up, resume!", to=child)
@@ -277,18 +273,6 @@ async def test_only_a_person_has_a_process_go_on_never_another_process() -> None
 # All of them
 
 
-async def asks(process: Process) -> None:
-    await process.ask("sure?")
-
-
-async def receives(process: Process) -> None:
-    await process.receive()
-
-
-async def sleeps(process: Process) -> None:
-    await process.sleep(1)
-
-
 async def ends(process: Process) -> None:
     await process.now()
 
@@ -336,7 +320,7 @@ async def test_a_stop_that_nobody_has_taken_yet_is_lifted_too() -> None:
 
 async def test_a_pause_that_a_stop_comes_upon_no_longer_waits_for_the_model() -> None:
     engine = Held()
-    async with House(runs(generates), engine=engine) as house:
+    async with House(runs(talk), engine=engine) as house:
         kernel, pid = await house.start()
         turn = asyncio.create_task(kernel.tick(pid))
         await begun(turn, engine.began)
@@ -357,7 +341,7 @@ async def test_nothing_is_lost_however_a_stop_and_the_models_answer_meet() -> No
 
     for moments in range(20):
         engine = Held()
-        async with House(runs(generates), engine=engine, store=Slow(MemoryStore())) as house:
+        async with House(runs(talk), engine=engine, store=Slow(MemoryStore())) as house:
             kernel, pid = await house.start()
             turn = asyncio.create_task(kernel.tick(pid))
             await begun(turn, engine.began)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernos.kernel.scheduler.waiting import AGEING, SHARE_SECONDS, Queue, Share, Waiting, key
+from kernos.kernel.scheduler.waiting import AGEING, SHARE_SECONDS, Queue, Share, Waiting, base
 
 
 def call(name: str, rest: float = 1.0, owner: str = "ada", tokens: int = 100) -> Waiting:
@@ -39,11 +39,11 @@ def test_the_least_key_goes_first_and_who_left_never(calls: list[tuple[float, bo
 @pytest.mark.parametrize(
     ("first", "then"),
     [
-        (key(5.0, 0, False, 0.0), key(6.0, 0, False, 0.0)),
-        (key(5.0, -1, False, 0.0), key(5.0, 0, False, 0.0)),
-        (key(5.0, 0, False, 0.0), key(5.0, 0, True, 0.0)),
-        (key(5.0, 0, False, 0.0), key(5.0, 0, False, 1.0)),
-        (key(100.0, 0, True, 0.0), key(1.0, 0, False, 130.0 / AGEING)),
+        (5.0 + base(0, False, 0.0), 6.0 + base(0, False, 0.0)),
+        (base(-1, False, 0.0), base(0, False, 0.0)),
+        (base(0, False, 0.0), base(0, True, 0.0)),
+        (base(0, False, 0.0), base(0, False, 1.0)),
+        (100.0 + base(0, True, 0.0), 1.0 + base(0, False, 130.0 / AGEING)),
     ],
     ids=["less to do", "a better priority", "a person waits", "came first", "has waited long enough"],
 )

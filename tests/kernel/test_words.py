@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.security.codes import Code
 from kernos.kernel.texts import disguised, hidden, lower, stem, tokens
 from kernos.kernel.words import Words, is_time
-from tests.kernel.disguises import DISGUISES, VALUES, Disguise
+from tests.kernel.disguises import DISGUISES, VALUES
 
 
 def heard(*texts: str) -> Words:
@@ -107,7 +108,7 @@ def test_what_is_said_later_names_too() -> None:
 
 @pytest.mark.parametrize("disguise", DISGUISES, ids=lambda disguise: disguise.name)
 @given(value=VALUES)
-def test_a_disguised_value_is_never_named_though_the_owner_named_the_plain_one(disguise: Disguise, value: str) -> None:
+def test_a_disguised_value_is_never_named_though_the_owner_named_the_plain_one(disguise: Code, value: str) -> None:
     hiding = disguise.write(value)
     words = heard(f"use {value} now")
     assert words.name(value) is not None

@@ -22,6 +22,20 @@ from kernos.surfaces.cli.places import reading
 from tests.forking import PATIENCE, Child
 
 STARTER = Path(__file__).resolve().parents[2] / "examples" / "starter"
+WAITERS = """
+
+@kernos.program
+async def greeter(process: kernos.Process) -> str:
+    name = await process.ask("What is your name?")
+    await process.send(f"Hello, {name}!")
+    return name
+
+
+@kernos.program
+async def sleeper(process: kernos.Process) -> None:
+    await process.sleep(10_800)
+"""
+"""Two programs of which one waits for a person, and one for the time; they go behind others."""
 _SETTINGS = tempfile.TemporaryDirectory(prefix="kernos-settings-")
 """Where the user of these tests has their keys."""
 
@@ -147,8 +161,11 @@ async def _rows(folder: Path, pid: str) -> list[dict[str, Any]]:
 
 
 def employ(folder: Path, programs: str, side_car: str) -> Path:
-    """A company whose employees are the programs of this text, each with what the side-car says."""
-    scripted(folder, [], side_car)
+    """A company whose employees are the programs of this text, each with what the side-car says; the tools in the text
+    are tools of it."""
+    names = re.findall(r"^@kernos\.tool.*\n(?:async )?def (\w+)", programs, re.MULTILINE)
+    tools = (f'\n[tools.{name}]\ndriver = "python"\nfunction = "programs.py:{name}"\n' for name in names)
+    scripted(folder, [], side_car + "".join(tools))
     for slug in re.findall(r"^\[employees\.(\w+)\]", side_car, re.MULTILINE):
         (folder / "agents" / slug).mkdir()
         (folder / "agents" / slug / "AGENTS.md").write_text(f"---\nname: {slug}\n---\nWorks.\n", "utf-8")

@@ -18,12 +18,14 @@ from kernos.boot import System
 from kernos.kernel.office import Office
 from kernos.kernel.ports import Caller, KeyRole
 from kernos.surfaces.api.table import TABLE
-from tests.surfaces.terminal import employ
+from tests.surfaces.terminal import WAITERS, action, employ
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PROGRAMS = '''
+PROGRAMS = (
+    '''
 import kernos
+from kernos.kernel.types import Message
 
 
 @kernos.tool(effects={"writes"})
@@ -39,18 +41,6 @@ def repaint(colour: str) -> str:
 
 
 @kernos.program
-async def greeter(process: kernos.Process) -> str:
-    name = await process.ask("What is your name?")
-    await process.send(f"Hello, {name}!")
-    return name
-
-
-@kernos.program
-async def sleeper(process: kernos.Process) -> None:
-    await process.sleep(10_800)
-
-
-@kernos.program
 async def clerk(process: kernos.Process) -> str:
     return (await process.invoke("order", paper=5)).value
 
@@ -63,13 +53,24 @@ async def buyer(process: kernos.Process) -> str:
 @kernos.program
 async def painter(process: kernos.Process) -> str:
     return (await process.invoke("repaint", colour="teal")).value
+
+
+@kernos.program
+async def thinker(process: kernos.Process) -> None:
+    await process.generate([Message("user", "think")])
+    await process.sleep(10_800)
 '''
+    + WAITERS
+)
 SIDE_CAR = """
 [employees.greeter]
 program = "programs.py:greeter"
 
 [employees.sleeper]
 program = "programs.py:sleeper"
+
+[employees.thinker]
+program = "programs.py:thinker"
 
 [employees.clerk]
 program = "programs.py:clerk"
@@ -83,14 +84,6 @@ tools = ["order"]
 [employees.painter]
 program = "programs.py:painter"
 tools = ["repaint"]
-
-[tools.order]
-driver = "python"
-function = "programs.py:order"
-
-[tools.repaint]
-driver = "python"
-function = "programs.py:repaint"
 """
 POLICIES = """
 @id("much")
@@ -156,6 +149,7 @@ class Site:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     place = employ(tmp_path_factory.mktemp("api") / "shop", PROGRAMS, SIDE_CAR)
+    (place / "script.json").write_text(json.dumps([action("reply", text="hm")]))
     (place / "policies").mkdir(exist_ok=True)
     (place / "policies" / "own.cedar").write_text(POLICIES, "utf-8")
     system, listener = System(), socket.create_server(("127.0.0.1", 0))
@@ -411,11 +405,11 @@ async def test_what_is_stopped_stays_so_until_it_is_resumed(site: Site) -> None:
     await site.until(pid, "waiting")
 
 
-async def test_a_member_does_not_learn_of_the_processes_of_others_from_the_engines(site: Site) -> None:
-    await site.begin("sleeper", "ida")
-    ida = await site.client("ida")
-    mine = {known["pid"] for known in await ida.gets("/api/processes")}
-    assert {known["pid"] for known in (await ida.gets("/api/engines"))["processes"]} <= mine
+async def test_only_its_owner_and_operators_learn_of_a_process_from_the_engines(site: Site) -> None:
+    pid = await site.begin("thinker", "ida")
+    for client in (await site.client("ida"), await site.client("ops", "operator")):
+        assert pid in [known["pid"] for known in (await client.gets("/api/engines"))["processes"]]
+    assert pid not in json.dumps(await (await site.client("bob")).gets("/api/engines"))
 
 
 async def test_health_and_the_description_need_no_key(site: Site) -> None:

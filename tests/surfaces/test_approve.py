@@ -76,10 +76,7 @@ tools = ["read_mail", "pay", "mail"]
 [employees.builder]
 program = "programs.py:builder"
 tools = ["write_file"]
-""" + "".join(
-    f'\n[tools.{name}]\ndriver = "python"\nfunction = "programs.py:{name}"\n'
-    for name in ("read_mail", "pay", "mail", "write_file")
-)
+"""
 TASK = "pay the rent, and mail the bank"
 APPROVED = Path("policies", "approved.cedar")
 
@@ -284,7 +281,7 @@ def test_a_policy_that_does_not_fit_the_others_is_taken_back(shop: Path) -> None
     (shop / "policies").mkdir(exist_ok=True)
     first = kernos("approve", pid, "--always", "--calls", "1", home=shop, said="n\n")
     [name] = re.findall(r'\+@id\("(always-\w+)"\)', first.out)
-    other = f'@id("{name}")\n@tell("mine")\nforbid(principal, action == Action::"sleep", resource);\n'
+    other = f'@id("{name}")\n@tell("mine")\nforbid(principal, action == Action::"spawn", resource);\n'
     (shop / "policies" / "mine.cedar").write_text(other, "utf-8")
     refused = kernos("approve", pid, "--always", "--yes", home=shop)
     assert refused.code == 2

@@ -17,9 +17,8 @@ from openai import AsyncOpenAI
 
 from kernos.drivers.engine.vectors import EmbeddingEngine
 from kernos.drivers.store.sql import SqlStore
-from kernos.surfaces.http import MOST_BYTES
+from kernos.surfaces.http import MOST_BYTES, PROCESS
 from kernos.surfaces.openai import surface
-from kernos.surfaces.openai.routes import PROCESS
 from tests.drivers.chat_server import ChatServer, Stream, ends, says, serving, vectors
 from tests.support import CLERK, ENGINE, House, idle, runs, serves
 from tests.surfaces.offices import Site, foreign, served

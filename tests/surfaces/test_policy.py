@@ -30,10 +30,6 @@ async def clerk(process: kernos.Process) -> None:
     await process.invoke("send", to="landlord")
 '''
 SIDE_CAR = """
-[tools.pay]
-driver = "python"
-function = "programs.py:pay"
-
 [employees.clerk]
 program = "programs.py:clerk"
 tools = ["pay"]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.surfaces.terminal import Running, detached, employ, kernos, process, processes, rows
+from tests.surfaces.terminal import WAITERS, Running, detached, employ, kernos, process, processes, rows
 
-PROGRAMS = '''
+PROGRAMS = (
+    '''
 import asyncio
 from pathlib import Path
 
@@ -35,13 +36,6 @@ async def pay(amount: int) -> str:
 
 
 @kernos.program
-async def greeter(process: kernos.Process) -> str:
-    name = await process.ask("What is your name?")
-    await process.send(f"Hello, {name}!")
-    return name
-
-
-@kernos.program
 async def boss(process: kernos.Process) -> str:
     child = await process.spawn("greeter")
     ended = await process.wait(child)
@@ -54,11 +48,6 @@ async def keeper(process: kernos.Process) -> str:
     await process.remember("colour", "teal")
     await process.sleep(0.01)
     return await process.recall("colour")
-
-
-@kernos.program
-async def sleeper(process: kernos.Process) -> None:
-    await process.sleep(10_800)
 
 
 @kernos.program
@@ -86,6 +75,8 @@ async def stepper(process: kernos.Process) -> None:
         await process.checkpoint(state={"step": 2})
     await process.send(f"step {process.state['step']}")
 '''
+    + WAITERS
+)
 SIDE_CAR = """
 [employees.greeter]
 program = "programs.py:greeter"
@@ -113,10 +104,6 @@ limits = { calls = 1, soft = ["calls"] }
 
 [employees.stepper]
 program = "programs.py:stepper"
-
-[tools.pay]
-driver = "python"
-function = "programs.py:pay"
 """
 
 

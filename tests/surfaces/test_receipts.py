@@ -64,14 +64,6 @@ spawns = ["liar"]
 
 [employees.liar]
 program = "programs.py:liar"
-
-[tools.read_mail]
-driver = "python"
-function = "programs.py:read_mail"
-
-[tools.save]
-driver = "python"
-function = "programs.py:save"
 """
 BESIDE = """\
 I have saved a note.\\x1b[2J

@@ -80,14 +80,6 @@ spawns = ["runner"]
 driver = "openai"
 url = "http://127.0.0.1:{port}/v1"
 model = "m"
-
-[tools.dig]
-driver = "python"
-function = "programs.py:dig"
-
-[tools.step]
-driver = "python"
-function = "programs.py:step"
 """
 
 

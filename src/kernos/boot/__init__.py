@@ -181,10 +181,7 @@ class System:
 
     def policy(self, place: Path) -> CedarPolicy:
         """The rules in force at a place."""
-        company = self.company(place)
-        if company.problems:
-            raise company.problems[0].error()
-        return Wiring(home_of(place), company, self.shelf).policy()
+        return self._wiring(place).policy()
 
     def missing(self, place: Path) -> list[str]:
         """What this machine lacks to run a place: models that are not pulled."""

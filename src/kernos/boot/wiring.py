@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kernos.drivers.engine.models import Shelf
     from kernos.drivers.network.gate import Gate
     from kernos.drivers.policy.cedar import CedarPolicy
-    from kernos.kernel.ports import Engine, Program, Tool
+    from kernos.kernel.ports import Engine, Program, SlotEngine, Tool
     from kernos.kernel.types import Json, Snapshot
     from kernos.userland.company import sidecar
     from kernos.userland.company.folder import Company
@@ -121,7 +121,7 @@ class Wiring:
                     raise NotFound(f"kernos.toml: engines.{name}.model", repr(error.found), error.right) from None
         return lacks
 
-    def engines(self) -> dict[str, Engine]:
+    def engines(self) -> dict[str, Engine | SlotEngine]:
         given = self._engines().items()
         return {name: self._veil.engine(self._engine(f"kernos.toml: engines.{name}", engine)) for name, engine in given}
 
@@ -146,7 +146,7 @@ class Wiring:
         file = self._home / model
         return self._shelf.path(str(file) if model.endswith(".gguf") and file.is_file() else model)
 
-    def _engine(self, where: str, engine: sidecar.Engine) -> Engine:
+    def _engine(self, where: str, engine: sidecar.Engine) -> Engine | SlotEngine:
         if engine.driver == "embedded":
             from kernos.drivers.engine.embedded import EmbeddedEngine
 
@@ -287,7 +287,7 @@ class Wiring:
         tools = {name: tool for name, tool in {**tools, **skills}.items() if name in (*given.granted, *skills)}
         own = {**skills, **self._calls(slug, tools)}
         tools = {**tools, **own}
-        engine = given.engine or next(iter(self._car.engines), "local")
+        engine = given.engine or next(iter(self._engines()))
         program = self._program(slug, tools, engine)
         return Station(
             slug, given.program or "employee", program, engine,

@@ -225,7 +225,7 @@ class Call:
 TABLE: tuple[Call, ...] = (
     Call(1, "generate", Generate, "Generation | Deny", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
     Call(2, "invoke", Invoke, "Invoked | Deny", "tool", "declared", (LimitExceeded,)),
-    Call(3, "ask", AskPerson, "str", "-", "person", (LimitExceeded,)),
+    Call(3, "ask", AskPerson, "str | Deny", "-", "person", (LimitExceeded,)),
     Call(4, "send", Send, "None | Deny", "-", "none", (LimitExceeded,)),
     Call(5, "receive", Receive, "str", "-", "person", (LimitExceeded,)),
     Call(6, "now", Now, "float", "-", "none", (LimitExceeded,)),
@@ -244,7 +244,7 @@ MODEL_CALLS = frozenset(call.name for call in TABLE if issubclass(call.request, 
 
 
 def shown(value: Json) -> str:
-    """How what a call returned stands in the messages of an agent behind the API."""
+    """How what a call returned stands in a model's messages."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -73,7 +73,7 @@ _TALK = {
 """Words by which one also talks with the owner, and how it goes on where somebody else is meant."""
 _LOOSE = frozenset(
     "create add make change update set adjust append move edit put fill copy register star insert fork give allow join "
-    "remove drop clear discard close share revise".split()
+    "remove drop clear discard close share".split()
 )
 """Words that also say what was done to a text."""
 _THING = (
@@ -81,7 +81,7 @@ _THING = (
     r"|spreadsheets?|sheets?|reminders?|tickets?|issues?|tasks?|invitations?|invites?|accounts?|subscriptions?|contacts?"
     r"|groups?|channels?|members?|users?|access|permissions?|rights|passwords?|settings?|profiles?|inbox|e-?mails?"
     r"|messages?|orders?|bookings?|reservations?|transactions?|payments?|repository|repo|branch|carts?|rooms?|drive"
-    r"|tables?|flights?|hotels?|tickets?|money|bills?)\b"
+    r"|tables?|flights?|hotels?|money|bills?)\b"
 )
 """What is outside of the talk."""
 _THINGS = re.compile(_THING)

@@ -28,7 +28,7 @@ _ASKING = ("person", "doubt")
 
 
 class Desk:
-    """See `ports.Desk`."""
+    """See `office.Desk`."""
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal = journal
@@ -48,6 +48,8 @@ class Desk:
         if answer.to not in (None, question.seq):
             right = f"one to row {question.seq}, which is what it asks now"
             raise BadInput(f"process {pid}: answer", f"one to row {answer.to}", right)
+        if question.until is not None and question.until <= self._clock.now():
+            raise BadInput(f"process {pid}", "a card that has expired", "one that is open: it is declined")
         if (answer.settled is not None) != (question.kind == "doubt"):
             right = "what became of it: happened, not, or stop" if question.kind == "doubt" else "yes, no, or a text"
             raise BadInput(f"process {pid}: answer", f"one that does not fit the question ({question.kind})", right)

@@ -34,7 +34,7 @@ from kernos.kernel.limits import LEARNT_PROCESSES, LEARNT_ROWS, LIVE_PROCESSES, 
 from kernos.kernel.mailbox import genuine, late_entry, message_entry
 from kernos.kernel.monitor import Monitor
 from kernos.kernel.office import Pending, View
-from kernos.kernel.ports import Clock, Commit, Due, Engine, Policy, Store, Tool, Witness
+from kernos.kernel.ports import Clock, Commit, Due, Engine, Policy, SlotEngine, Store, Tool, Witness
 from kernos.kernel.process import Due as DueReply
 from kernos.kernel.process import PastCall, Process, Watcher
 from kernos.kernel.scheduler import Scheduler
@@ -51,7 +51,7 @@ def _nobody(pid: str) -> None:
 
 
 class Kernel(Desk):
-    """Everything that a surface may do to processes; see `ports.Kernel`.
+    """Everything that a surface may do to processes; see `office.Kernel`.
 
     Args:
         key: the key of the journal's hash chains.
@@ -69,7 +69,7 @@ class Kernel(Desk):
         store: Store,
         clock: Clock,
         stations: Mapping[str, Station],
-        engines: Mapping[str, Engine],
+        engines: Mapping[str, Engine | SlotEngine],
         tools: Mapping[str, Tool],
         *,
         key: bytes = b"",
@@ -165,7 +165,7 @@ class Kernel(Desk):
     async def call(
         self, pid: str, request: Request, draft: Callable[[str], None] | None = None, speaks: bool = True
     ) -> Reply | Pending:  # fmt: skip
-        """One system call of a process whose program runs elsewhere; see `ports.Kernel`."""
+        """One system call of a process whose program runs elsewhere; see `office.Kernel`."""
         check_request(request)
         if isinstance(request, Checkpoint):
             raise BadInput("system call", "checkpoint", "one that needs no program of ours")

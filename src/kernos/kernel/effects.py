@@ -12,7 +12,19 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kernos.kernel.abi import Call, Embed, Extract, Extracted, Generate, Invoke, Invoked, Request, Send
+from kernos.kernel.abi import (
+    AskPerson,
+    Call,
+    Embed,
+    Extract,
+    Extracted,
+    Generate,
+    Invoke,
+    Invoked,
+    Request,
+    Send,
+    Spawn,
+)
 from kernos.kernel.content import extracted
 from kernos.kernel.errors import BadInput, EngineError, ToolError, Uncertain
 from kernos.kernel.monitor import Monitor
@@ -120,8 +132,7 @@ class Effects:
 
     async def flagged(self, process: Process, request: Request) -> frozenset[str]:
         """Which red line a text crosses that goes out, as the company's guard sees it, if it has one. Raises
-        EngineError
-        when it cannot say: then the call waits (I9)."""
+        EngineError when it cannot say: then the call waits (I9)."""
         guard, text = process.station.guard, self._outgoing(process, request)
         if not guard or not text:
             return frozenset()
@@ -138,7 +149,12 @@ class Effects:
         tool = self.tool(process, request.tool) if isinstance(request, Invoke) else None
         if isinstance(request, Invoke) and tool and tool.spec.consequential:
             return canonical(dict(request.arguments)).decode()
-        return request.text if isinstance(request, Send) else ""
+        match request:
+            case Send() | Spawn():
+                return request.text
+            case AskPerson():
+                return request.question
+        return ""
 
     def _prompt(self, process: Process, request: Generate) -> Prompt:
         names = [name for name in request.tools if name not in request.withheld]

@@ -1,7 +1,7 @@
 """What the calls of a foreign agent are worth, whose program runs behind the API: whose words its messages are (I4).
 
     handed(row)                 the mark of what an outcome hands to the agent
-    look(request, known, ...)   what the intent's row says of a call, before it is judged
+    look(request, known)        what the intent's row says of a call, before it is judged
 
 A message is known by its mark: what the kernel handed out keeps the labels that it has, also when it comes back within
 a message. Of other messages those of the owner are his words, and those of the system decide nothing. Everything else

@@ -16,7 +16,7 @@ from kernos.kernel.types import Action, Message, Record, Status
 
 
 class Ledger:
-    """The journals of one store; see `ports.Ledger`."""
+    """The journals of one store; see `office.Ledger`."""
 
     def __init__(self, journal: Journal, witness: Witness | None = None) -> None:
         self._journal = journal

@@ -1,6 +1,7 @@
 """What words mean to the monitor: tables, and nothing else. In English; what is asked for also in Chinese.
 
-A language is added here. Where a table lacks a word, the monitor asks a person instead.
+What people ask for is looked up here; how they say that it is done, is in `deeds`. Where a table lacks a word, the
+monitor asks a person instead.
 """
 
 from __future__ import annotations

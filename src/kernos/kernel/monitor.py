@@ -48,11 +48,11 @@ class Monitor:
         flags: frozenset[str] = frozenset(),
     ) -> Verdict:  # fmt: skip
         """The verdict on one request of an employee's process that has read `sources` and has this `family`. `flags`
-        are
-        the red lines that a guard saw crossed."""
+        are the red lines that a guard saw crossed."""
         if flags:
-            about = request.tool if isinstance(request, Invoke) else family.owner
-            ruled = self._ruled(Facts(station.slug, family.owner, call_of(request).name, about, reaches=flags))
+            call = call_of(request).name
+            about = request.tool if isinstance(request, Invoke) else call
+            ruled = self._ruled(Facts(station.slug, family.owner, call, about, reaches=flags))
             if not isinstance(ruled, Allow):
                 return ruled
         match request:
@@ -109,7 +109,7 @@ class Monitor:
             reaches=tool.spec.reaches | found.reaches, arguments=request.arguments,
         )  # fmt: skip
         evidence = {**found.evidence, **evidence}
-        verdict = self._ruled(facts, evidence, found, request.arguments)
+        verdict = self._ruled(facts, evidence, found)
         settled = isinstance(verdict, Allow) or (isinstance(verdict, Ask) and verdict.approver == "owner")
         return Allow("approved", evidence) if found.approved and settled else verdict
 
@@ -131,16 +131,15 @@ class Monitor:
         return Allow("every process may")
 
     def _ruled(
-        self, facts: Facts, evidence: Mapping[str, str] | None = None, found: flow.Found = flow.NOTHING,
-        arguments: Mapping[str, Json] | None = None,
-    ) -> Verdict:  # fmt: skip
+        self, facts: Facts, evidence: Mapping[str, str] | None = None, found: flow.Found = flow.NOTHING
+    ) -> Verdict:
         ruling = self._policy.decide(facts)
         if ruling.verdict == "allow":
             return Allow(ruling.rules[0], evidence or {})
         if ruling.verdict == "deny":
             return Deny(ruling.rules[0], ruling.reason)
         asked = Asked(
-            facts.tool, arguments or {}, ruling.rules[0], ruling.reason, found.items, evidence or {},
+            facts.tool, facts.arguments, ruling.rules[0], ruling.reason, found.items, evidence or {},
             tuple(sorted(facts.effects)),
         )  # fmt: skip
         return Ask(ruling.rules[0], ruling.reason, evidence or {}, (asked,), ruling.approver)

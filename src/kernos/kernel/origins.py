@@ -155,8 +155,7 @@ class Origins:
 
     def _leads(self, value: Json, rule: Parameter, spec: ToolSpec, size: int | None) -> bool:
         """Whether an argument of a read is none that an attacker can have chosen: it is a bound that cut nothing off
-        (of
-        a list of so many), or it has an origin."""
+        (of a list of so many), or it has an origin."""
         if isinstance(value, list):
             return all(self._leads(part, rule, spec, size) for part in value)
         if isinstance(value, int) and size is not None and value > size and rule.use in _SEARCHES and not rule.of:

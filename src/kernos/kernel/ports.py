@@ -157,19 +157,23 @@ class Prompt:
     context: str = ""
 
 
-class Engine(Protocol):
-    """A model server that manages its contexts itself. `slots` is how many calls it takes at once."""
+class Server(Protocol):
+    """A model server. `slots` is how many calls it serves at once."""
 
     @property
     def slots(self) -> int: ...
+
+    async def close(self) -> None: ...
+
+
+class Engine(Server, Protocol):
+    """A model server that manages its contexts itself."""
 
     async def generate(self, prompt: Prompt, draft: Callable[[str], None]) -> Generation:
         """Decode one action; `draft` is called with each new piece of a reply's text.
 
         Raises EngineDied if the server went away (the kernel tries again), EngineError otherwise.
         """
-
-    async def close(self) -> None: ...
 
 
 @runtime_checkable
@@ -199,7 +203,7 @@ class Piece:
 
 
 @runtime_checkable
-class SlotEngine(Engine, Protocol):
+class SlotEngine(Server, Protocol):
     """An engine whose contexts the kernel manages: what stands in which slot, what is saved, what is computed next.
 
     Slots are numbered from 0. Every method raises EngineDied if the server went away: then nothing stands in any slot
@@ -208,7 +212,7 @@ class SlotEngine(Engine, Protocol):
 
     @property
     def resident(self) -> int:
-        """How many slots there are; `slots` is how many of them it may serve at once."""
+        """How many slots there are; `slots` is how many of them are served at once."""
 
     @property
     def life(self) -> int:

@@ -51,9 +51,9 @@ from kernos.kernel.outcomes import outcome
 from kernos.kernel.ports import Clock
 from kernos.kernel.process import Aside, Due, PastCall, Process
 from kernos.kernel.recovery import again, followed, settled
-from kernos.kernel.scheduler import CHARS_A_TOKEN
 from kernos.kernel.services import WAITING, Served, Services, Waiting, sums
 from kernos.kernel.types import (
+    CHARS_A_TOKEN,
     Allow,
     Ask,
     Deny,
@@ -103,7 +103,7 @@ class Trap:
             if past.outcome is not None:
                 return settled(past)
             process.open = past
-            if past.begun and process.due is None:
+            if past.begun and process.due is None and isinstance(request, Invoke):
                 await self._doubtful(process, request, past)
         if process.open is None:
             if not await self._within(process, request):
@@ -166,7 +166,7 @@ class Trap:
         if process.state.foreign and isinstance(request, Generate):
             body["kind"] = kind_of(process, request)
         contents = dict(form.contents)
-        served = Served(verdict) if isinstance(verdict, Deny) else await self.services.serve(process, request)
+        served = await self._served(process, request, verdict)
         if isinstance(request, Send) and not request.to:
             label, contents["marks"] = self._said(process, request.text)
             body["label"] = label.to_json()
@@ -191,6 +191,12 @@ class Trap:
         for pid in served.wakes:
             self.hint(pid)
         return rows[-1].body
+
+    async def _served(self, process: Process, request: Request, verdict: Verdict) -> Served:
+        """What a call comes to at once: nothing yet, where a person has to allow it first."""
+        if isinstance(verdict, Allow):
+            return await self.services.serve(process, request)
+        return Served(verdict if isinstance(verdict, Deny) else WAITING)
 
     async def lose(self, process: Process, why: str) -> None:
         """Record that the call of a foreign agent comes to nothing: nobody waits for it any more. Of a model's answer
@@ -224,9 +230,8 @@ class Trap:
             places = {Source("anyone", source.name)}
         return Label(frozenset({source, *places}), readers), [list(mark) for mark in marks]
 
-    async def _doubtful(self, process: Process, request: Request, call: PastCall) -> None:
+    async def _doubtful(self, process: Process, request: Invoke, call: PastCall) -> None:
         """Decide about the effect of a call without outcome that may have happened (I3)."""
-        assert isinstance(request, Invoke)
         tool = self.effects.tool(process, request.tool)
         remedy = after_crash(call_of(request), tool.spec if tool else None)
         if remedy == "verify":

@@ -44,6 +44,9 @@ Signal = Literal["pause", "resume", "kill", "nice"]
 Settlement = Literal["happened", "not", "stop"]
 """What a person says of an effect in doubt: it happened, it did not, or stop the process."""
 
+CHARS_A_TOKEN = 3
+"""How many tokens a text has is guessed from its characters where nobody has counted them."""
+
 REPLY = "reply"
 """The name of the action by which a model speaks instead of calling a tool."""
 

@@ -4,6 +4,7 @@
     caller_of(request) -> Caller         inside a route: whose key came with the request
     process_of(ledger, caller, pid)      a process that this caller may see
     sees, is_agent, may_speak            what a key opens, in all surfaces alike
+    tell(office, status, words)          the owner's words, put to a process
     refused(error) -> Response           an error as the caller reads it; boot has it made of every error of a route
 
 `Gatekeeper` stands before all routes: without a key that holds nobody gets in, except where `is_open` says so, and
@@ -36,7 +37,7 @@ from kernos.kernel.errors import (
     TooLarge,
     Unsupported,
 )
-from kernos.kernel.office import Ledger
+from kernos.kernel.office import Answer, Ledger, Office
 from kernos.kernel.ports import Caller, Keys
 from kernos.kernel.types import Status
 
@@ -54,6 +55,8 @@ _STATUS: Sequence[tuple[type[KernosError], int, str]] = (
 """The status of an answer and OpenAI's name for it, for the first kind of error that fits."""
 _OPEN = ("/api/health", "/api/openapi.json")
 _CARD = re.compile(r"(/a2a/[^/]+)?/\.well-known/[\w.-]+")
+PROCESS = "x-kernos-process"
+"""The header in which a caller may name a process of its own, and is told which one answered."""
 MOST_BYTES = 32 * 1024 * 1024
 """The body of a request may not be larger."""
 BUSY_SECONDS = 1.0
@@ -107,6 +110,16 @@ def may_speak(caller: Caller) -> bool:
     """Whether what comes with this key may count as its owner's own words. An agent's key says so, or it may not: it
     would put words into its owner's mouth (I4)."""
     return caller.speaks or not is_agent(caller)
+
+
+async def tell(office: Office, status: Status, words: str) -> None:
+    """Put its owner's words to a process: they answer what it asks in words, and are a message if it asks nothing."""
+    question = await office.kernel.question(status.pid)
+    if question is not None and question.kind == "ask":
+        await office.kernel.answer(status.pid, Answer(status.owner, text=words, to=question.seq))
+    else:
+        await office.kernel.deliver(status.pid, words)
+    office.dispatcher.hint(status.pid)
 
 
 def status_of(error: KernosError) -> tuple[int, str]:

@@ -13,11 +13,10 @@ between the model chooses actions; what the kernel refuses comes back as words t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kernos.kernel.abi import Invoked
+from kernos.kernel.abi import Invoked, refused, shown
 from kernos.kernel.types import REPLY, Action, Deny, Generation, Json, Message, ToolSpec, canonical
 from kernos.userland import calls
 from kernos.userland.language import choose, language_of
@@ -132,7 +131,7 @@ class Talk:
         self.messages.append(Message("assistant", action=action))
         if refusal is None:
             return True
-        self._note(REPLY, f"refused: {refusal.reason}")
+        self._note(REPLY, refused(refusal.reason))
         self._unsaid += 1
         return self._unsaid >= REPLIES_A_TURN and await self._give_up()
 
@@ -182,7 +181,7 @@ class Talk:
                 self._held = Held(action, refusal.missing)
             return await self._say(questions)
         self.messages.append(Message("assistant", action=action))
-        self._note(action.name, f"refused: {refusal.reason}")
+        self._note(action.name, refused(refusal.reason))
         if refusal.missing or refusal.rule != "schema":
             self._withheld.add(action.name)
         return False
@@ -216,5 +215,5 @@ class Talk:
 
 def _shown(result: Invoked) -> str:
     value: Json = result.error and {"error": result.error} or result.value
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = shown(value)
     return text if len(text) <= RESULT_CHARS else text[:RESULT_CHARS] + " … (cut)"

@@ -80,8 +80,7 @@ class Process:
 
     async def extract(self, text: str, schema: Mapping[str, Json]) -> dict[str, Json]:
         """What a stranger's text says, in the fields of a JSON schema, read by a model that sees nothing else and can
-        do
-        nothing; a field that is not there, or does not stand in the text, is left out."""
+        do nothing; a field that is not there, or does not stand in the text, is left out."""
         return dict(cast(Extracted, await _SystemCall(abi.Extract(text, schema))).value)
 
     async def embed(self, texts: Sequence[str], engine: str = "") -> tuple[tuple[float, ...], ...]:
@@ -92,8 +91,11 @@ class Process:
         return cast(Embedded, reply).vectors
 
     async def ask(self, question: str) -> str:
-        """Ask the owner, and wait for the answer."""
-        return cast(str, await _SystemCall(abi.AskPerson(question)))
+        """Ask the owner, and wait for the answer. Raises ProgramError if the question may not be put."""
+        reply = await _SystemCall(abi.AskPerson(question))
+        if isinstance(reply, Deny):
+            raise ProgramError(reply.reason)
+        return cast(str, reply)
 
     async def send(self, text: str, to: str = "") -> Deny | None:
         """Say something to the owner, or to the parent or a child by its pid; None, or why it was not said."""

@@ -16,14 +16,12 @@ import aiohttp
 from kernos.drivers.engine import grammar
 from kernos.kernel.errors import BadInput, EngineDied, EngineError
 from kernos.kernel.ports import Prompt
-from kernos.kernel.types import REPLY, Action, Generation, Json, Message
+from kernos.kernel.types import CHARS_A_TOKEN, REPLY, Action, Generation, Json, Message
 
 WORDS_CHARS = 300
 """What a server says of an error is cut to this length: it may be a whole page."""
 END_SECONDS = 1.0
 """How long a finished answer waits for the end of its stream, which leaves the connection to the next call."""
-CHARS_A_TOKEN = 3
-"""How many tokens a prompt has is guessed from its characters where the server does not say."""
 
 
 def messages(prompt: Prompt) -> list[dict[str, Json]]:

@@ -32,7 +32,7 @@ from kernos.drivers.engine.llama import Llama, Pieces
 from kernos.drivers.engine.resume import grammar_after
 from kernos.kernel.errors import BadInput, EngineDied, EngineError
 from kernos.kernel.ports import Piece, Prompt, Segment
-from kernos.kernel.types import Action, Generation, Json
+from kernos.kernel.types import Action, Json
 
 _OPTIONS = ("top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty", "ignore_eos")
 """The sampling options that llama.cpp knows by the same names."""
@@ -132,9 +132,24 @@ class EmbeddedEngine:
         self, slot: int, tokens: Sequence[int], prompt: Prompt, written: str, most: int
     ) -> AsyncGenerator[Piece]:
         """Decode in a slot; see `ports.SlotEngine`."""
-        async with contextlib.aclosing(self._decode(slot, tokens, prompt, written, most)) as pieces:
-            async for piece, _ in pieces:
-                yield piece
+        schema = grammar.form(prompt)
+        body = {"prompt": list(tokens), "id_slot": slot, "n_predict": most, "cache_prompt": True, "return_tokens": True}
+        body |= _sampling(prompt)
+        if schema is not None:
+            if (after := grammar_after(schema, written)) is None:
+                raise EngineError(f"cannot go on with an answer that begins with {written[:120]!r}")
+            body["grammar"] = after
+        async with self._calling() as client:
+            pieces = Pieces(
+                written, lambda text: schema is None or grammar_after(schema, text) is not None, client.tokens
+            )  # fmt: skip
+            async with contextlib.aclosing(client.stream("/completion", body)) as events:
+                async for event in events:
+                    if piece := await pieces.take(event):
+                        yield piece
+                        if piece.end:
+                            return
+            raise EngineDied("the model process ended its answer without finishing it")
 
     async def save(self, slot: int, name: str) -> None:
         """Write a slot's state, whole or not at all."""
@@ -171,22 +186,6 @@ class EmbeddedEngine:
         """What may be shown of the reply in an unfinished text."""
         return grammar.said(prompt, text)
 
-    async def generate(self, prompt: Prompt, draft: Callable[[str], None]) -> Generation:
-        """One action in any slot, for who does not manage them; see `ports.Engine`."""
-        started = time.monotonic()
-        await self.start()
-        tokens = [token for segment in await self.segments(prompt) for token in segment.tokens]
-        text, shown, count, cached, end = "", 0, 0, 0, ""
-        async with contextlib.aclosing(self._decode(-1, tokens, prompt, "", prompt.max_tokens)) as pieces:
-            async for piece, event in pieces:
-                text, count, end = text + piece.text, count + len(piece.tokens), piece.end
-                cached = event.get("timings", {}).get("cache_n", 0)
-                if prompt.speak and len(said := self.said(prompt, text)) > shown:
-                    draft(said[shown:])
-                    shown = len(said)
-        action = self.answer(prompt, text, end == "stop")
-        return Generation(action, len(tokens), cached, count, time.monotonic() - started)
-
     async def close(self) -> None:
         """End the child, and forget what was saved."""
         await self._end()
@@ -194,29 +193,6 @@ class EmbeddedEngine:
             self._saved.clear()
             self._states.cleanup()
             self._states = None
-
-    async def _decode(
-        self, slot: int, tokens: Sequence[int], prompt: Prompt, written: str, most: int
-    ) -> AsyncGenerator[tuple[Piece, Json]]:
-        """The pieces of an answer, each with the event that it came with."""
-        schema = grammar.form(prompt)
-        body = {"prompt": list(tokens), "id_slot": slot, "n_predict": most, "cache_prompt": True, "return_tokens": True}
-        body |= _sampling(prompt)
-        if schema is not None:
-            if (after := grammar_after(schema, written)) is None:
-                raise EngineError(f"cannot go on with an answer that begins with {written[:120]!r}")
-            body["grammar"] = after
-        async with self._calling() as client:
-            pieces = Pieces(
-                written, lambda text: schema is None or grammar_after(schema, text) is not None, client.tokens
-            )  # fmt: skip
-            async with contextlib.aclosing(client.stream("/completion", body)) as events:
-                async for event in events:
-                    if piece := await pieces.take(event):
-                        yield piece, event
-                        if piece.end:
-                            return
-            raise EngineDied("the model process ended its answer without finishing it")
 
     async def _head(self, client: Llama, messages: Sequence[dict[str, str]]) -> Segment:
         """What the messages of the system at the beginning come to."""
@@ -278,7 +254,7 @@ class EmbeddedEngine:
     async def _write_something(self, slot: int) -> None:
         prompt = Prompt((), options={"ignore_eos": True})
         tokens = [slot + 1] * KNEE_PROMPT
-        async with contextlib.aclosing(self._decode(slot, tokens, prompt, "", KNEE_TOKENS)) as pieces:
+        async with contextlib.aclosing(self.decode(slot, tokens, prompt, "", KNEE_TOKENS)) as pieces:
             async for _ in pieces:
                 pass
 

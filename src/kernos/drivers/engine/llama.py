@@ -16,12 +16,11 @@ from typing import Literal
 
 import aiohttp
 
+from kernos.drivers.engine.chat import words
 from kernos.kernel.errors import EngineDied, EngineError
 from kernos.kernel.ports import Piece
 from kernos.kernel.types import Json
 
-WORDS_CHARS = 300
-"""What the server says of an error is cut to this length."""
 SILENT_SECONDS = 600.0
 """A server that sends nothing for so long has died, though its process may live: no call is held for ever."""
 
@@ -49,7 +48,7 @@ class Llama:
                 if line.startswith(b"data: "):
                     event = json.loads(line.removeprefix(b"data: "))
                     if "error" in event:
-                        raise EngineError(f"the model server failed: {_words(event)}")
+                        raise EngineError(f"the model server failed: {words(event)}")
                     yield event
 
     async def template(self, messages: Sequence[Json], answering: bool) -> str:
@@ -74,17 +73,10 @@ class Llama:
         try:
             async with self._session.post(path, json=body) as response:
                 if response.status != 200:
-                    raise EngineError(f"the model server refused: {response.status} {_words(await response.json())}")
+                    raise EngineError(f"the model server refused: {response.status} {words(await response.json())}")
                 yield response
         except (aiohttp.ClientError, ConnectionError) as error:
             raise EngineDied(f"the model server broke off: {error or type(error).__name__}") from None
-
-
-def _words(said: Json) -> str:
-    """The server's own words of an error, on one line."""
-    error = said.get("error", said)
-    text = error.get("message", error) if isinstance(error, dict) else error
-    return " ".join(str(text).split())[:WORDS_CHARS]
 
 
 class Pieces:

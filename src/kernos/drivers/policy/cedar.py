@@ -61,7 +61,7 @@ class CedarPolicy:
     def decide(self, facts: Facts) -> Ruling:
         """What the rules say to a call. What cannot be evaluated is denied, whatever the reason."""
         try:
-            wanted = self._wanted(resource(facts.call, facts.tool, facts.owner)[1])
+            wanted = self._wanted(resource(facts.call, facts.tool)[1])
             views = viewed(facts.arguments, wanted) if wanted else ""
             decided = self._kept if len(views) <= KEPT_CHARS else self._decided
             return decided(_plain(facts), views)

@@ -23,17 +23,14 @@ _ESCAPES = {"__entity", "__extn", "__expr"}
 _encode = json.JSONEncoder(default=list, separators=(",", ":")).encode
 
 
-def resource(call: str, tool: str, owner: str) -> tuple[str, str]:
-    """What a call is about: the type and the id. What is said to nobody by name is said to the owner."""
-    kind = RESOURCES.get(call, "System")
-    if kind == "Owner":
-        return ("Process", tool) if tool else (kind, owner)
-    return kind, tool
+def resource(call: str, tool: str) -> tuple[str, str]:
+    """What a call is about: the type and the id."""
+    return (RESOURCES[call], tool) if call in RESOURCES else ("System", "")
 
 
 def request(facts: Mapping[str, Json], wanted: Iterable[str], views: str) -> dict[str, Json]:
     """A question to Cedar, with the facts that are wanted. `views` is what `viewed` returned; empty if nobody looks."""
-    kind, about = resource(facts["call"], facts["tool"], facts["owner"])
+    kind, about = resource(facts["call"], facts["tool"])
     known = {name: facts[name] for name in wanted}
     return {
         "principal": {"type": "Employee", "id": facts["employee"]},

@@ -32,19 +32,15 @@ PACKS = ("redlines.cedar", "base.cedar")
 """The shipped packs, in the order in which their rules are named."""
 NO_GRANT, NO_RULE = "grant", "policy"
 """The rules that deny what no policy permits, and what cannot be evaluated."""
-RESOURCES = {
-    "generate": "Engine", "extract": "Engine", "embed": "Engine", "invoke": "Tool", "spawn": "Employee",
-    "wait": "Process", "ask": "Owner",
-    "send": "Owner", "propose": "Owner", "receive": "System", "sleep": "System", "remember": "System",
-    "recall": "System", "now": "System", "random": "System", "checkpoint": "System",
-}  # fmt: skip
-"""What each system call is about, as the type of its resource."""
+RESOURCES = {"invoke": "Tool", "spawn": "Employee"}
+"""The calls that are put to rules, with what they are about, as the type of the resource. A text that goes out in any
+other call is put to them too, about `System::""`, if a guard sees it cross a red line."""
 VIEWS = ("arguments", "numbers", "each")
 """The facts that are made of a call's arguments; see `context`."""
 MOST_CHARS, MOST_DEPTH = 10_000, 50
 """Of one policy. Cedar's parser overruns its stack on text that is nested thousands deep."""
 
-_TYPES = {"Employee", "Action", *RESOURCES.values()}
+_TYPES = {"Employee", "Action", "System", *RESOURCES.values()}
 _FACTS = {*(known.name for known in fields(Facts)), *VIEWS} - {"employee", "call", "tool"}
 _NOTES = ("id", "ask", "lifts", "tell", "line")
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|\S', re.DOTALL)

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import overload
 from urllib.parse import quote
 
 from kernos.kernel.errors import KernosError
@@ -54,7 +55,11 @@ class Veil:
             return {self.value(name): self.value(part) for name, part in value.items()}
         return [self.value(part) for part in value] if isinstance(value, list | tuple) else value
 
-    def engine(self, engine: Engine) -> Engine:
+    @overload
+    def engine(self, engine: Engine) -> Engine: ...
+    @overload
+    def engine(self, engine: SlotEngine) -> SlotEngine: ...
+    def engine(self, engine: Engine | SlotEngine) -> Engine | SlotEngine:
         if isinstance(engine, SlotEngine):
             return _VeiledSlots(engine, self)
         return _VeiledEmbedder(engine, self) if isinstance(engine, Embedder) else _VeiledEngine(engine, self)
@@ -128,30 +133,34 @@ class _VeiledEmbedder(_VeiledEngine):
             return await self._embedder.embed(texts)
 
 
-class _VeiledSlots(_VeiledEngine):
+class _VeiledSlots:
     """An engine behind a veil whose contexts the kernel manages: they stay as they are, what comes out is veiled."""
 
     def __init__(self, engine: SlotEngine, veil: Veil) -> None:
-        super().__init__(engine, veil)
-        self._slots = engine
+        self._engine, self._veil = engine, veil
+        self.close = engine.close
         self.start, self.segments, self.feed, self.decode = engine.start, engine.segments, engine.feed, engine.decode
         self.save, self.restore, self.erase, self.drop = engine.save, engine.restore, engine.erase, engine.drop
 
     @property
+    def slots(self) -> int:
+        return self._engine.slots
+
+    @property
     def resident(self) -> int:
-        return self._slots.resident
+        return self._engine.resident
 
     @property
     def life(self) -> int:
-        return self._slots.life
+        return self._engine.life
 
     def answer(self, prompt: Prompt, text: str, complete: bool) -> Action:
-        action = self._slots.answer(prompt, text, complete)
+        action = self._engine.answer(prompt, text, complete)
         return Action(self._veil.text(action.name), self._veil.value(action.arguments))
 
     def said(self, prompt: Prompt, text: str) -> str:
         """What is certain to hold no part of a secret."""
-        shown = self._veil.text(self._slots.said(prompt, text))
+        shown = self._veil.text(self._engine.said(prompt, text))
         return shown[: len(shown) - self._veil.begun(shown)]
 
 

@@ -173,8 +173,7 @@ def tool(
             None if it did not. If it raises, nobody can tell, and a person is asked.
         timeout: for how many seconds a call may take; None: for ever.
         returns: who can have written which field of what it returns ("*": all others, "": a value that is no table).
-        Left
-            out: of a tool that only reads, anyone; of any other, the service alone.
+            Left out: of a tool that only reads, anyone; of any other, the service alone.
         verbs: words by which people ask for it, beside those for its effects.
     """
     if function is not None:

@@ -27,11 +27,9 @@ from kernos.kernel.scheduler.history import History
 from kernos.kernel.scheduler.lines import Line, Phase, Turn
 from kernos.kernel.scheduler.pool import Pool
 from kernos.kernel.scheduler.waiting import Share
-from kernos.kernel.types import Embedded, Generation
+from kernos.kernel.types import CHARS_A_TOKEN, Embedded, Generation
 
 A = TypeVar("A", Generation, Embedded)
-CHARS_A_TOKEN = 3
-"""How many tokens a prompt has is guessed from its characters before it is known."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Scheduler:
     """
 
     def __init__(
-        self, engines: Mapping[str, Engine], clock: Clock, shares: Mapping[str, Share] | None = None,
+        self, engines: Mapping[str, Engine | SlotEngine], clock: Clock, shares: Mapping[str, Share] | None = None,
         roles: Mapping[str, str] | None = None, prices: Mapping[str, Price] | None = None,
         history: History | None = None,
     ) -> None:  # fmt: skip
@@ -84,8 +82,9 @@ class Scheduler:
         """
 
         async def answer(line: Line, turn: Turn) -> Generation:
-            contexts = self._contexts.get(line.name)
-            return await (contexts.generate(turn, prompt, draft) if contexts else line.engine.generate(prompt, draft))
+            if isinstance(line.engine, SlotEngine):
+                return await self._contexts[line.name].generate(turn, prompt, draft)
+            return await line.engine.generate(prompt, draft)
 
         return await self._tried(job, _tokens(prompt), answer, redraft)
 
@@ -160,10 +159,10 @@ class Scheduler:
         never all at once; not at all if another engine is there."""
         if any(line.room and not line.failures for line in pool.lines):
             return 0.0
+        if isinstance(error, EngineBusy) and error.after is not None:
+            return min(error.after, limits.RETRY_MOST_SECONDS)
         jitter = 0.5 + self._clock.random()
-        wanted = error.after if isinstance(error, EngineBusy) else None
-        seconds = limits.RETRY_SECONDS * 2.0**attempt if wanted is None else wanted
-        return min(seconds, limits.RETRY_MOST_SECONDS) * (jitter if wanted is None else 1.0)
+        return min(limits.RETRY_SECONDS * 2.0**attempt, limits.RETRY_MOST_SECONDS) * jitter
 
     def _engine_view(self, name: str, line: Line) -> EngineView:
         contexts = self._contexts.get(name)

@@ -77,7 +77,8 @@ class _Answer:
 
 
 class Contexts:
-    """The contexts of one engine. All that changes where they stand happens in `_bring`, one at a time."""
+    """The contexts of one engine. They are put into slots in `_bring` alone, one at a time; after a start of the engine
+    none stands anywhere."""
 
     def __init__(self, engine: SlotEngine, history: History) -> None:
         self._engine, self._history = engine, history

@@ -113,14 +113,6 @@ class History:
         if len(self._kinds) > limits.KINDS:
             del self._kinds[next(iter(self._kinds))]
 
-    def copy(self) -> History:
-        """What is known of the kinds; nobody is at work in it."""
-        made = History()
-        for kind, known in self._kinds.items():
-            for calls in known.tasks:
-                made.learn(kind, calls)
-        return made
-
     def task(self, pid: str) -> Task | None:
         """What a process is at."""
         return self._tasks.get(pid)

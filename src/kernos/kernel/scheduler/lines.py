@@ -13,7 +13,7 @@ from typing import Literal
 
 from kernos.kernel import limits
 from kernos.kernel.office import EngineView
-from kernos.kernel.ports import Clock, Engine
+from kernos.kernel.ports import Clock, Engine, SlotEngine
 from kernos.kernel.scheduler.history import History
 from kernos.kernel.scheduler.waiting import Waiting
 from kernos.kernel.types import Embedded, Generation
@@ -25,18 +25,20 @@ class Turn:
     """One call's way through the engines.
 
     `base` is its place in the order without its index, `queued` and `served` the seconds for which it has waited and
-    been served.
+    been served. `granted` is what it waits for, a new one each time; `again` has it give up its engine and wait again.
     """
 
-    def __init__(self, call: Waiting, base: float, clock: Clock, history: History) -> None:
+    granted: asyncio.Future[None]
+
+    def __init__(
+        self, call: Waiting, base: float, clock: Clock, history: History, again: Callable[[Turn], Awaitable[None]]
+    ) -> None:  # fmt: skip
         self.call, self.base = call, base
         self.wanted = asyncio.Event()
         self.line: Line | None = None
         self.phase: Phase = ""
         self.queued = self.served = 0.0
-        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.again: Callable[[Turn], Awaitable[None]] | None = None
-        self._clock, self._history = clock, history
+        self._clock, self._history, self._again = clock, history, again
         self._began = self._seen = clock.monotonic()
 
     def begin(self, line: Line) -> None:
@@ -57,8 +59,7 @@ class Turn:
 
     async def give_way(self) -> None:
         """Let a more urgent call go first; returns when it is this one's turn again."""
-        assert self.again is not None
-        await self.again(self)
+        await self._again(self)
 
     def stop(self) -> float:
         """It is served no more; for how many seconds it was."""
@@ -76,7 +77,7 @@ class Line:
     `stops` says whether it can be stopped in the middle of a call and go on later.
     """
 
-    def __init__(self, name: str, engine: Engine, clock: Clock, stops: bool) -> None:
+    def __init__(self, name: str, engine: Engine | SlotEngine, clock: Clock, stops: bool) -> None:
         self.name, self.engine, self.stops = name, engine, stops
         self.running: set[Turn] = set()
         self.failures = 0

@@ -15,7 +15,7 @@ from kernos.kernel.errors import EngineError
 from kernos.kernel.ports import Clock
 from kernos.kernel.scheduler.history import History
 from kernos.kernel.scheduler.lines import Line, Turn
-from kernos.kernel.scheduler.waiting import Queue, Share, Waiting, key
+from kernos.kernel.scheduler.waiting import Queue, Share, Waiting, base
 
 
 class Pool:
@@ -36,10 +36,8 @@ class Pool:
 
     def turn(self, pid: str, owner: str, tokens: int, priority: int, batch: bool) -> Turn:
         """A call that comes now, of at most so many tokens."""
-        base = key(0.0, priority, batch, self._clock.monotonic())
-        turn = Turn(Waiting(pid, owner, tokens, base), base, self._clock, self._history)
-        turn.again = self._again
-        return turn
+        place = base(priority, batch, self._clock.monotonic())
+        return Turn(Waiting(pid, owner, tokens, place), place, self._clock, self._history, self._again)
 
     async def wait(self, turn: Turn) -> None:
         """Wait for an engine. Raises EngineError when all of them are to be left alone."""

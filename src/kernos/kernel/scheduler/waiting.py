@@ -3,7 +3,7 @@
     queue.push(call)       it waits
     queue.first()          the call that should be next, if one may be; `pop` takes it
     queue.remove(call)     nobody waits for it any more
-    queue.over(owner, …)   a call is over: what its owner has in flight, and has had
+    queue.over(call, s)    a call is in flight no more, after so many seconds of service
 
 The order: owners who have had less than their share, in steps of `SHARE_SECONDS`, go first; among those it is the
 call's index (see `history`), plus what its class and its priority are worth in seconds. Who waits gets older: `AGEING`
@@ -49,9 +49,9 @@ class Waiting:
     gone: bool = False
 
 
-def key(rest: float, priority: int, batch: bool, came: float) -> float:
-    """A call's place in the order. `rest` is its index, `came` when it came, both in seconds."""
-    return rest + priority * PRIORITY_SECONDS + (BATCH_SECONDS if batch else 0.0) + AGEING * came
+def base(priority: int, batch: bool, came: float) -> float:
+    """A call's place in the order but for its index, in seconds; `came` is when it came."""
+    return priority * PRIORITY_SECONDS + (BATCH_SECONDS if batch else 0.0) + AGEING * came
 
 
 @dataclass
@@ -139,10 +139,6 @@ class Queue:
         owner.calls, owner.tokens = owner.calls - 1, owner.tokens - call.tokens
         owner.had += seconds / owner.share.weight
         self._rank(call.owner)
-
-    def had(self, owner: str) -> float:
-        """The service that an owner has had, in seconds, over his weight."""
-        return self._owner(owner).had
 
     def _owner(self, name: str) -> _Owner:
         if name not in self._owners:

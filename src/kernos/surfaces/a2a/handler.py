@@ -53,12 +53,12 @@ from a2a.utils.errors import (
 from a2a.utils.task import apply_history_length, validate_history_length
 
 from kernos.kernel.errors import BadInput, Forbidden, KernosError, NotFound
-from kernos.kernel.office import Answer, Office
+from kernos.kernel.office import Office
 from kernos.kernel.ports import Caller
 from kernos.kernel.types import Event as Happened
 from kernos.kernel.types import Status
 from kernos.surfaces.a2a.tasks import OVER, task_of, turns
-from kernos.surfaces.http import may_speak, process_of, sees
+from kernos.surfaces.http import may_speak, process_of, sees, tell
 
 CALLER = "kernos.caller"
 """Where the context of a call holds whose key came with it."""
@@ -147,13 +147,14 @@ class Agent(RequestHandler):
         """The tasks that the caller may see; the SDK's own store filters, orders and pages them."""
         validate_history_length(params)
         caller, store = _caller(context), InMemoryTaskStore()
-        for status in await self._ledger.statuses():
-            asked_for = params.context_id in ("", status.pid)
-            if asked_for and status.employee == self._slug and sees(caller, status):
-                for task in await self._tasks(status):
-                    if not params.include_artifacts:
-                        task.ClearField("artifacts")
-                    await store.save(apply_history_length(task, params), context)
+        with _told():
+            seen = [status for status in await self._ledger.statuses() if sees(caller, status)]
+            chosen = [status for status in seen if params.context_id in ("", status.pid)]
+            tasks = [task for status in chosen if status.employee == self._slug for task in await self._tasks(status)]
+        for task in tasks:
+            if not params.include_artifacts:
+                task.ClearField("artifacts")
+            await store.save(apply_history_length(task, params), context)
         return await store.list(params, context)
 
     @validate_request_params
@@ -230,12 +231,7 @@ class Agent(RequestHandler):
     async def _go_on(self, status: Status, number: int, message: Message, text: str, caller: Caller) -> Put:
         """Say something to a process that is there."""
         _speaks(caller, status.owner)
-        question = await self._kernel.question(status.pid)
-        if question is not None and question.kind == "ask":
-            await self._kernel.answer(status.pid, Answer(caller.owner, text=text, to=question.seq))
-        else:
-            await self._kernel.deliver(status.pid, text)
-        self._office.dispatcher.hint(status.pid)
+        await tell(self._office, status, text)
         return Put(status.pid, number, status.seq, message)
 
     async def _named(self, name: str, caller: Caller) -> tuple[Status, int]:

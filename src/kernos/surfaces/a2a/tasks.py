@@ -9,15 +9,15 @@ task that is completed stays so, and its context goes on with another one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from a2a.types import Artifact, Message, Part, Role, Task, TaskState, TaskStatus
 
+from kernos.kernel import abi
 from kernos.kernel.office import Question
-from kernos.kernel.types import Json, Record
+from kernos.kernel.types import Record
 from kernos.userland.cards import card
 
 OVER = frozenset(
@@ -81,7 +81,7 @@ def _take(turn: Turn, row: Record) -> None:
     elif _is_call(row, "send") and "to" not in row.body and row.body["verdict"]["is"] == "allow":
         turn.said.append((row.seq, text))
     elif row.kind == "exit" and row.body.get("result") is not None:
-        turn.said.append((row.seq, _shown(row.body["result"])))
+        turn.said.append((row.seq, abi.shown(row.body["result"])))
 
 
 def _is_call(row: Record, name: str) -> bool:
@@ -109,7 +109,3 @@ def _told(turn: Turn, asked: Question | None) -> str:
 
 def _message(task: Task, role: Role, name: str, text: str) -> Message:
     return Message(message_id=name, context_id=task.context_id, task_id=task.id, role=role, parts=[Part(text=text)])
-
-
-def _shown(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -63,8 +63,6 @@ async def answered(call: Call) -> Status:
         raise BadInput(
             "body: scope", "'always'", "once or task: kernos approve --always shows the policy and writes it"
         )
-    if question.until is not None and question.until <= call.office.clock.now():
-        raise BadInput(f"process {status.pid}", "a card that has expired", "one that is open: it is declined")
     seen = question.seq if call.body.to is None else call.body.to  # what may be answered, was asked of this one
     answer = Answer(call.caller.owner, **{**call.body.model_dump(), "to": seen})
     await call.office.kernel.answer(status.pid, answer)

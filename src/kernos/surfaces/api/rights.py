@@ -26,14 +26,9 @@ async def find(call: Call) -> Status:
 async def steered(call: Call) -> Status:
     """The process in the path, for a caller who may do something to it."""
     status = await find(call)
-    refuse_agents(call.caller)
+    if is_agent(call.caller):
+        raise Forbidden(f"the key {call.caller.key} is an agent's: it may look, and no more")
     return status
-
-
-def refuse_agents(caller: Caller) -> None:
-    """Raises Forbidden for an agent's key."""
-    if is_agent(caller):
-        raise Forbidden(f"the key {caller.key} is an agent's: it may look, and no more")
 
 
 def answers(caller: Caller, status: Status, question: Question) -> bool:

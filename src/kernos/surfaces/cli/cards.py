@@ -32,7 +32,7 @@ HEADER = "// What a person has allowed for good (kernos approve --always). Delet
 _STYLES: Mapping[Style, Mapping[str, Any]] = {
     "": {}, "bold": {"bold": True}, "dim": {"dim": True}, "yellow": {"fg": "yellow"},
 }  # fmt: skip
-_GONE = "the kernel's own check, or a policy that is gone"
+GONE = "the kernel's own check, or a policy that is gone"
 
 
 def call_of(asked: Asked) -> str:
@@ -90,7 +90,7 @@ class Cards:
     def _origin(self, name: str) -> str:
         """Where a rule stands."""
         rule = self._rules.get(name)
-        return f" ({rule.origin if rule else _GONE})"
+        return f" ({rule.origin if rule else GONE})"
 
     def lasting(self, employee: str, calls: Sequence[Asked]) -> Lasting:
         """What an “always” to these calls adds. Raises BadInput where no policy can lift the rule that asked."""

@@ -16,9 +16,10 @@ from kernos.kernel.errors import BadInput, NotFound
 from kernos.kernel.ports import Facts, Ruling
 from kernos.kernel.types import Record, Status
 from kernos.surfaces.cli.calls import count
+from kernos.surfaces.cli.cards import GONE
 from kernos.surfaces.cli.places import company, place_argument, reading
 from kernos.surfaces.cli.system import Rule, System
-from kernos.surfaces.cli.tables import WIDTH
+from kernos.surfaces.cli.tables import print_table
 from kernos.userland.cards import visible
 
 CASES = "policies/cases.toml"
@@ -195,7 +196,7 @@ async def _call(system: System, place: Path, prefix: str, seq: int) -> tuple[Sta
 def _explained(status: Status, intent: Record, answer: Record | None, rules: Mapping[str, Rule]) -> Iterator[str]:
     body, verdict = intent.body, intent.body["verdict"]
     rule = rules.get(verdict["rule"])
-    origin = rule.origin if rule else _ORIGINS.get(verdict["rule"], "the kernel's own check, or a policy that is gone")
+    origin = rule.origin if rule else _ORIGINS.get(verdict["rule"], GONE)
     decided = f"{_called(body)} {_VERDICTS[verdict['is']]} by the rule {verdict['rule']} ({origin})"
     reason = verdict.get("reason") or _told(rule, status, body)
     yield f"{decided}: {reason}" if reason else decided
@@ -231,7 +232,6 @@ def _json(value: Any) -> str:
 
 
 def _print(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -241,5 +241,4 @@ def _print(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         style = "red" if row[0] == "✗" else ""
         table.add_row(*(Text(cell, style) for cell in row))
-    terminal = Console(highlight=False)
-    (terminal if terminal.is_terminal else Console(highlight=False, width=WIDTH)).print(table)
+    print_table(table)

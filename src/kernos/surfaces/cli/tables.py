@@ -38,7 +38,7 @@ def print_processes(statuses: Sequence[Status], busy: bool) -> None:
             *([f"{status.money:,.4f}"] if money else []), f"{status.seconds:,.1f} s",
             *([str(status.priority)] if nice else []), ago(status.at),
         )  # fmt: skip
-    _print(table)
+    print_table(table)
 
 
 def _tree(statuses: Sequence[Status]) -> Iterator[tuple[int, Status]]:
@@ -87,7 +87,7 @@ def print_calls(shown: Sequence[Line], header: bool = True, costs: bool = True) 
             line.rows, moment(line.at, form), line.call, _detail(line.detail), Text(line.decision, style),
             *(cost if costs else ()),
         )  # fmt: skip
-    _print(table)
+    print_table(table)
 
 
 def _detail(text: str) -> Text:
@@ -102,7 +102,8 @@ def _asks(line: Line) -> bool:
     return line.decision in ("asks a person", "in doubt") or line.decision.startswith("ask")
 
 
-def _print(table: Table) -> None:
+def print_table(table: Table) -> None:
+    """Print a table, as wide as the terminal, or as `WIDTH` says where there is none."""
     from rich.console import Console
 
     terminal = Console(highlight=False)

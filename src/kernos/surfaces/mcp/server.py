@@ -26,7 +26,7 @@ from kernos.kernel.errors import BadInput, KernosError
 from kernos.kernel.office import Answer, Office, Pending, Question
 from kernos.kernel.ports import Caller
 from kernos.kernel.types import Status
-from kernos.surfaces.http import Surface, caller_of
+from kernos.surfaces.http import PROCESS, Surface, caller_of
 from kernos.surfaces.mcp.calls import Calls
 from kernos.surfaces.mcp.results import failed, result_of, tool_of, waits
 from kernos.userland.cards import card
@@ -134,7 +134,7 @@ def _request(context: Context) -> Request:
 
 def _named(context: Context) -> str:
     """The process that a client asks for."""
-    return _request(context).headers.get("x-kernos-process", "")
+    return _request(context).headers.get(PROCESS, "")
 
 
 def _patience(context: Context) -> float:

@@ -1,6 +1,6 @@
-"""Reading what both of OpenAI's APIs have in a request: fields, tools, choices, formats, contents. Pure.
+"""Reading what all of OpenAI's APIs have in a request: fields, tools, choices, formats, contents. Pure.
 
-    field(body, "stream", bool, False)          a field of the right type, or BadInput that names it
+    get(body, "stream", bool, False)            a field of the right type, or BadInput that names it
     tools(body), choice(body, names), shape(form)
     context = Context("messages"); context.add(message); context.call(...); context.answer(...); context.messages
 

@@ -19,15 +19,13 @@ from starlette.routing import Route
 from kernos.kernel.errors import BadInput, NotFound
 from kernos.kernel.office import Office
 from kernos.kernel.types import EMPTY, REPLY, Generation, Json, Message
-from kernos.surfaces.http import Surface, body_of, caller_of, process_of
+from kernos.surfaces.http import PROCESS, Surface, body_of, caller_of, process_of
 from kernos.surfaces.openai import chat, embeddings, responses
 from kernos.surfaces.openai.fields import Asked, wrong
 from kernos.surfaces.openai.seats import VECTORS, Seat, Seats
 from kernos.surfaces.openai.stream import Flow, Form, attended, events
 from kernos.surfaces.openai.threads import beginnings
 
-PROCESS = "x-kernos-process"
-"""The header in which a caller may name a process of its own, and is told which one answered."""
 CONTEXTS = 1_000
 """Of so many responses the context is kept in memory; of others it is read from the journal."""
 CONTEXT_CHARS = 64 * 1024 * 1024
@@ -125,10 +123,10 @@ class Api:
     async def response(self, request: Request) -> Response:
         """An earlier response, as the journal has it."""
         name, caller, ledger = request.path_params["name"], caller_of(request), self._office.ledger
-        pid, _, head = name.removeprefix("resp_").rpartition("_")
+        pid, head = _parts(name)
         try:
             status = await process_of(ledger, caller, pid)
-            asked, answered = await ledger.generated(status.pid, head or name)
+            asked, answered = await ledger.generated(status.pid, head)
         except NotFound:
             raise NotFound("response", repr(name), "the id of a response of yours that a model gave") from None
         return JSONResponse(responses.recorded(name, f"call_{head}", asked, answered))
@@ -199,13 +197,19 @@ class Api:
 
     async def _past(self, name: str) -> tuple[str, Sequence[Message]]:
         """The process of a response, and its context with the answer."""
-        pid, _, head = name.removeprefix("resp_").rpartition("_")
+        pid, head = _parts(name)
         if kept := self._contexts.of(name):
             return pid, kept
         try:
             return pid, await self._office.ledger.context(pid, head)
         except NotFound:
             raise NotFound("previous_response_id", repr(name), "the id of a response") from None
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The process of a response, and the beginning of its context's hash; no hash begins so if the name has none."""
+    pid, _, head = name.removeprefix("resp_").rpartition("_")
+    return pid, head or name
 
 
 def _most(seat: Seat, asked: Asked) -> float:

@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from kernos.kernel.errors import BadInput, ProgramError
-from kernos.kernel.office import Answer, Office
-from kernos.kernel.types import REPLY, Action, Event, Generation, Record, Status
+from kernos.kernel.office import Office
+from kernos.kernel.types import REPLY, Action, Event, Generation, Record
+from kernos.surfaces.http import tell
 
 Draft = Callable[[str], None]
 LOOK_SECONDS = 1.0
@@ -52,7 +53,7 @@ class Talk:
         status = await self._office.ledger.find(self._pid)
         self._seen = status.seq
         async with self._kernel.events(self._pid) as queue:
-            await self._tell(status)
+            await tell(self._office, status, self._words)
             while not await self._over():
                 self._take(await news(queue) or await self._office.ledger.records(self._pid, self._seen))
         if self._end is not None and not self._said:
@@ -60,14 +61,6 @@ class Talk:
         text = _BETWEEN.join(self._said)
         prompt, cached, completion = (self._cost[part] for part in _COUNTED)
         return Generation(Action(REPLY, {"text": text}), prompt, cached, completion)
-
-    async def _tell(self, status: Status) -> None:
-        question = await self._kernel.question(self._pid) if status.why == "person" else None
-        if question is not None and question.kind == "ask":
-            await self._kernel.answer(self._pid, Answer(status.owner, text=self._words, to=question.seq))
-        else:
-            await self._kernel.deliver(self._pid, self._words)
-        self._office.dispatcher.hint(self._pid)
 
     async def _over(self) -> bool:
         """Whether the employee has heard what it was told, and nothing but a word of its owner moves it on."""

@@ -7,7 +7,6 @@ the nearest right one.
 
 from kernos.userland.company.sidecar.employees import (
     PLACES,
-    Claim,
     Condition,
     Employee,
     Grant,
@@ -15,7 +14,7 @@ from kernos.userland.company.sidecar.employees import (
     Sums,
     fits,
 )
-from kernos.userland.company.sidecar.engines import EmbeddedEngine, Engine, OpenAIEngine, ScriptedEngine
+from kernos.userland.company.sidecar.engines import EmbeddedEngine, Engine
 from kernos.userland.company.sidecar.reading import parse
 from kernos.userland.company.sidecar.sections import FILE, Section
 from kernos.userland.company.sidecar.tools import (
@@ -24,14 +23,13 @@ from kernos.userland.company.sidecar.tools import (
     McpTool,
     Origin,
     Parameter,
-    PythonTool,
     SqlTool,
     Tool,
 )
-from kernos.userland.company.sidecar.whole import Networks, Owner, Redlines, Sidecar
+from kernos.userland.company.sidecar.whole import Networks, Sidecar
 
 __all__ = [
-    "FILE", "PLACES", "Claim", "Condition", "EmbeddedEngine", "Employee", "Engine", "Grant", "JournalTool", "Limits",
-    "McpServer", "McpTool", "Networks", "OpenAIEngine", "Origin", "Owner", "Parameter", "PythonTool", "Redlines",
-    "ScriptedEngine", "Section", "Sidecar", "SqlTool", "Sums", "Tool", "fits", "parse",
+    "FILE", "PLACES", "Condition", "EmbeddedEngine", "Employee", "Engine", "Grant", "JournalTool", "Limits",
+    "McpServer", "McpTool", "Networks", "Origin", "Parameter", "Section", "Sidecar", "SqlTool", "Sums", "Tool", "fits",
+    "parse",
 ]  # fmt: skip

@@ -93,7 +93,10 @@ def _problem(fault: dict[str, Json], raw: Json) -> Problem:
     return Problem(where, found, str(fault["msg"]).removeprefix("Input should be "))
 
 
-_DRIVERS = {"engines": ("embedded", "openai", "scripted"), "tools": ("sql", "python", "journal")}
+_DRIVERS: dict[str, dict[str, type[Section]]] = {
+    "engines": {"embedded": EmbeddedEngine, "openai": OpenAIEngine, "scripted": ScriptedEngine},
+    "tools": {"sql": SqlTool, "python": PythonTool, "journal": JournalTool},
+}
 
 
 def _shown(value: Json) -> str:
@@ -114,13 +117,9 @@ def _dotted(path: Sequence[str | int]) -> str:
 
 def _fields(path: Sequence[str | int], raw: Json) -> Iterator[str]:
     """The keys that may stand at a place."""
-    tables: dict[str, dict[str, type[Section]]] = {
-        "engines": {"embedded": EmbeddedEngine, "openai": OpenAIEngine, "scripted": ScriptedEngine},
-        "tools": {"sql": SqlTool, "python": PythonTool, "journal": JournalTool},
-    }
     match list(path):
         case [("engines" | "tools") as table, str(name)]:
-            kinds = tables[table]
+            kinds = _DRIVERS[table]
             model = kinds.get(raw[table][name].get("driver", "embedded"), next(iter(kinds.values())))
             yield from model.model_fields
         case _:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
@@ -59,7 +58,10 @@ class Agent:
     async def turn(self, scheduler: Scheduler) -> float:
         """One turn; seconds to its first token."""
         started, first = time.perf_counter(), list[float]()
-        took: Callable[[str], None] = lambda text: first.append(time.perf_counter() - started)  # noqa: E731
+
+        def took(text: str) -> None:
+            first.append(time.perf_counter() - started)
+
         prompt = Prompt(tuple(self.messages), max_tokens=4, options={"ignore_eos": True})
         generation = await scheduler.generate(Job(self.pid, "owner", "local", "agent"), prompt, took, lambda: None)
         self.messages += [Message("assistant", action=generation.action), Message("user", words(NEW, self.pid))]

@@ -258,6 +258,34 @@ async def test_a_message_that_cannot_be_written_does_not_end_the_turn_that_runs(
         assert await house.said(pid) == ["done"]
 
 
+class Away(Wrapped):
+    """A store that is gone, once, when notes are looked for."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.away, self.asked = False, asyncio.Event()
+
+    async def notes(self, pid: str) -> Sequence[Note]:
+        if self.away and not self.asked.is_set():
+            self.asked.set()
+            raise StoreError("the store is away")
+        return await super().notes(pid)
+
+
+async def test_i3_a_store_that_fails_while_a_tool_works_does_not_break_its_effect_off() -> None:
+    slow, store = LongCall(), Away(MemoryStore())
+    async with House(runs(slow.program, slow.tools), slow.tools, store=store) as house:
+        kernel, pid = await house.start()
+        turn = asyncio.create_task(kernel.tick(pid))
+        await slow.began.wait()
+        store.away = True
+        kernel.nudge(pid)
+        await store.asked.wait()
+        slow.go_on.set()
+        assert (await turn).why == "done"
+        assert "doubt" not in [row.kind for row in await house.rows(pid)]
+
+
 @pytest.mark.parametrize("restart", [False, True], ids=["same kernel", "after a restart"])
 async def test_the_books_balance_when_a_turn_is_cancelled_at_any_moment(restart: bool) -> None:
     """Every moment at which a turn gives way is tried; whoever cancels may always tick again."""

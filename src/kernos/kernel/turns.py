@@ -181,7 +181,7 @@ class Turns:
     async def _over(self, call: asyncio.Future[Outcome], process: Process, request: Request) -> None:
         """Wait until a call is over, or has to be broken off. Notes that come during a model's are taken at once, for a
         kill need not wait for its end; during a tool's only those that halt the process: what it did has to be
-        known."""
+        known. That their store fails is no reason to break it off."""
         tool, waiting = isinstance(request, Invoke), False
         try:
             while not call.done():
@@ -189,7 +189,10 @@ class Turns:
                 if call.done():
                     return
                 waiting = tool
-                halted = await self.take(process, halts=tool)
+                try:
+                    halted = await self.take(process, halts=tool)
+                except StoreError:
+                    waiting, halted = True, False
                 if process.state.phase == "exited":
                     return
                 await process.quiet()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
@@ -12,8 +11,8 @@ from typing import cast, get_args
 import click
 
 from kernos.kernel.errors import BadInput
-from kernos.kernel.ports import Caller, KeyRole, Keys
-from kernos.surfaces.cli.places import company, find, there, user
+from kernos.kernel.ports import Caller, KeyRole
+from kernos.surfaces.cli.places import closing, company, find, there, user
 from kernos.surfaces.cli.system import System
 
 
@@ -69,7 +68,7 @@ def add(
 async def _add(system: System, place: Path, caller: Caller) -> None:
     status = await find(system, place, caller.pid) if caller.pid else None
     owner = caller.owner or (status.owner if status else user())
-    async with _keys_of(system, place) as keys:
+    async with closing(system.keys(place)) as keys:
         secret = await keys.issue(replace(caller, owner=owner, pid=status.pid if status else ""))
     click.echo(secret)
     click.secho(f"{caller.key}: {_who(replace(caller, owner=owner))}; shown this once", dim=True, err=True)
@@ -98,17 +97,8 @@ def revoke(system: System, name: str, place: Path) -> None:
     click.echo(f"{name}: revoked")
 
 
-@asynccontextmanager
-async def _keys_of(system: System, place: Path) -> AsyncIterator[Keys]:
-    keys = await system.keys(place)
-    try:
-        yield keys
-    finally:
-        await keys.close()
-
-
 async def _list(system: System, place: Path) -> None:
-    async with _keys_of(system, place) as keys:
+    async with closing(system.keys(place)) as keys:
         callers = await keys.callers()
     width = max((len(caller.key) for caller in callers), default=0)
     for caller in callers:
@@ -127,5 +117,5 @@ def _who(caller: Caller) -> str:
 
 
 async def _revoke(system: System, place: Path, name: str) -> None:
-    async with _keys_of(system, place) as keys:
+    async with closing(system.keys(place)) as keys:
         await keys.revoke(name)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import click
 
@@ -39,14 +40,36 @@ def there(place: Path) -> str:
     return "" if place == Path() else f" -C {place}"
 
 
+class _Closes(Protocol):
+    async def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closes)
+
+
 @asynccontextmanager
-async def reading(system: System, place: Path, audit: bool = False) -> AsyncIterator[Ledger]:
-    """The journal of a place; `audit` where more is done than showing it."""
-    ledger = await system.ledger(place, audit)
+async def closing(opening: Awaitable[C]) -> AsyncIterator[C]:
+    """What is being opened, while the block runs."""
+    opened = await opening
     try:
-        yield ledger
+        yield opened
     finally:
-        await ledger.close()
+        await opened.close()
+
+
+def reading(system: System, place: Path, audit: bool = False) -> AbstractAsyncContextManager[Ledger]:
+    """The journal of a place; `audit` where more is done than showing it."""
+    return closing(system.ledger(place, audit))
+
+
+def beside(system: System, place: Path) -> AbstractAsyncContextManager[Kernel]:
+    """A kernel that may stand beside another's work: to start, fork, replay, take in and prune."""
+    return closing(system.kernel(place, alone=False))
+
+
+def desk_of(system: System, place: Path) -> AbstractAsyncContextManager[Desk]:
+    """Where things are put to the processes of a place."""
+    return closing(system.desk(place))
 
 
 @asynccontextmanager
@@ -55,33 +78,10 @@ async def at_work(system: System, place: Path) -> AsyncIterator[Site]:
     shared = system.busy(place)
     dispatcher = system.dispatcher(place)
     try:
-        kernel = await system.kernel(place)
-        try:
+        async with closing(system.kernel(place)) as kernel:
             yield Site(kernel, dispatcher, shared)
-        finally:
-            await kernel.close()
     finally:
         await dispatcher.close()
-
-
-@asynccontextmanager
-async def beside(system: System, place: Path) -> AsyncIterator[Kernel]:
-    """A kernel that may stand beside another's work: to start, fork, replay, take in and prune."""
-    kernel = await system.kernel(place, alone=False)
-    try:
-        yield kernel
-    finally:
-        await kernel.close()
-
-
-@asynccontextmanager
-async def desk_of(system: System, place: Path) -> AsyncIterator[Desk]:
-    """Where things are put to the processes of a place."""
-    desk = await system.desk(place)
-    try:
-        yield desk
-    finally:
-        await desk.close()
 
 
 async def find(system: System, place: Path, prefix: str) -> Status:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -119,6 +120,18 @@ async def test_a_saved_context_goes_on_in_another_slot_as_if_nothing_had_happene
     assert await engine.restore(1, "there")
     assert await engine.feed(1, tokens) <= 1
     assert text_of(await decoded(engine, 1, tokens, ASKED)) == expected
+
+
+async def test_two_slots_may_save_the_same_state_at_once(engine: EmbeddedEngine) -> None:
+    tokens = tokens_of(await engine.segments(ASKED))
+    async with asyncio.TaskGroup() as calls:
+        for slot in (0, 1):
+            calls.create_task(engine.feed(slot, tokens))
+    async with asyncio.TaskGroup() as calls:
+        for slot in (0, 1):
+            calls.create_task(engine.save(slot, "both"))
+    assert await engine.restore(0, "both")
+    assert await engine.feed(0, tokens) <= 1
 
 
 async def test_a_dropped_or_unknown_state_is_not_restored(engine: EmbeddedEngine) -> None:

@@ -152,8 +152,8 @@ class EmbeddedEngine:
             raise EngineDied("the model process ended its answer without finishing it")
 
     async def save(self, slot: int, name: str) -> None:
-        """Write a slot's state, whole or not at all."""
-        file, part = self._file(name), f"{name}.part"
+        """Write a slot's state, whole or not at all. Two slots may save one state at once."""
+        file, part = self._file(name), f"{name}.{slot}"
         async with self._calling() as client:
             await client.slot(slot, "save", part)
         self._saved[name] = _mark(file.with_name(part).replace(file))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kernos.drivers.engine.client import Calls, Hints, OpenAIEngine
 from kernos.drivers.engine.grammar import TextStream
 from kernos.drivers.network.gate import Gate
-from kernos.kernel.errors import BadInput, EngineBusy, EngineDied, EngineError
+from kernos.kernel.errors import AnswerLost, BadInput, EngineBusy, EngineDied, EngineError
 from kernos.kernel.ports import Prompt
 from kernos.kernel.types import REPLY, Action, Generation, Json, Message, ToolSpec
 from tests.drivers.chat_server import (
@@ -307,7 +307,7 @@ async def test_a_call_at_the_end_of_a_context_is_answered_too() -> None:
 
 @pytest.mark.parametrize("arguments", ['{"city": ', "Oslo", "[]", '"Oslo"', '{"city": NaN}'])
 async def test_malformed_arguments_are_an_error_that_names_the_tool(arguments: str) -> None:
-    assert "weather" in await error(Stream([calls(arguments, "weather"), ends("tool_calls")]))
+    assert "weather" in await error(Stream([calls(arguments, "weather"), ends("tool_calls")]), kind=AnswerLost)
 
 
 async def test_a_refused_connection_is_an_error_that_names_the_address() -> None:

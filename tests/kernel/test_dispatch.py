@@ -11,12 +11,13 @@ import pytest
 from kernos.drivers.engine.scripted import ScriptedEngine, say
 from kernos.drivers.store.memory import MemoryStore
 from kernos.drivers.tool.python import PythonTool
-from kernos.kernel.errors import BadInput, EngineDied, EngineError, JournalBroken, StoreError
+from kernos.kernel.errors import AnswerLost, BadInput, EngineDied, EngineError, JournalBroken, StoreError
 from kernos.kernel.limits import ENGINE_ATTEMPTS, LIVE_PROCESSES, Limits
+from kernos.kernel.office import Answer
 from kernos.kernel.ports import Commit, Prompt, Store
 from kernos.kernel.types import Action, Generation, Message, Note, Record, RecordKind
 from kernos.userland.lib import Process
-from tests.support import CLERK, OURS, House, LongCall, World, Wrapped, runs, serves
+from tests.support import CLERK, OURS, OWNER, House, LongCall, World, Wrapped, runs, serves
 
 
 class Fragile(ScriptedEngine):
@@ -168,6 +169,34 @@ async def test_an_engine_that_fails_leaves_the_call_open_for_another_tick(failur
         assert [row.kind for row in await house.rows(pid)] == ["spawn", "intent"]
         assert (await kernel.tick(pid)).why == "done"
         assert [row.kind for row in await house.rows(pid)] == ["spawn", "intent", "outcome", "exit"]
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["same kernel", "after a restart"])
+async def test_i5_an_answer_of_no_use_is_counted_and_told_to_the_program_and_not_asked_for_again(restart: bool) -> None:
+    async def program(process: Process) -> str:
+        try:
+            await process.generate([Message("user", "hello")])
+        except AnswerLost as error:
+            await process.ask(f"{error}: go on?")
+        return (await process.generate([Message("user", "hello")])).action.text
+
+    async with House(runs(program), engine=Fragile(1, AnswerLost("cut off"))) as house:
+        kernel, pid = await house.start()
+        assert (await kernel.tick(pid)).why == "person"
+        lost = next(row for row in await house.rows(pid) if row.kind == "outcome")
+        assert (lost.body["is"], lost.body["error"], lost.body["cost"]["completion"]) == ("lost", "cut off", 1)
+        kernel = house.boot() if restart else kernel
+        await kernel.answer(pid, Answer(OWNER, text="yes"))
+        assert (await kernel.tick(pid)).why == "done"
+        assert await kernel.replay(pid) == 3
+        assert await house.faults() == []
+
+
+async def test_a_program_that_cannot_do_without_an_answer_fails_when_it_is_of_no_use() -> None:
+    async with House(runs(ask_once), engine=Fragile(1, AnswerLost("cut off"))) as house:
+        kernel, pid = await house.start()
+        assert (await kernel.tick(pid)).why == "failed"
+        assert (await house.rows(pid))[-1].body["error"] == "AnswerLost: cut off"
 
 
 async def test_a_tool_that_fails_is_a_value_for_the_program() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import pytest
@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kernos
-from kernos.drivers.engine.scripted import say
+from kernos.drivers.engine.scripted import ScriptedEngine, say
 from kernos.drivers.tool.python import PythonTool
 from kernos.drivers.tool.schema import Checked
+from kernos.kernel.errors import AnswerLost
 from kernos.kernel.ports import Prompt, Tool, ToolResult
-from kernos.kernel.types import Action, Json, Message, ToolSpec
-from kernos.userland.employee import ACTIONS_A_TURN, GIVING_UP, RESULT_CHARS
+from kernos.kernel.types import Action, Generation, Json, Message, ToolSpec
+from kernos.userland.employee import ACTIONS_A_TURN, GIVING_UP, REPLIES_A_TURN, RESULT_CHARS
 from kernos.userland.language import choose, language_of
 from tests.support import OURS, House, World, serves
 
@@ -213,6 +214,31 @@ async def test_a_call_that_is_repeated_is_not_offered_a_third_time() -> None:
     find = Action("find", {"what": "tea"})
     _, prompts = await talk(World().tools, [find, find, say("found")], ["find tea"])
     assert ["find" in prompt.offers for prompt in prompts] == [True, True, False]
+
+
+class CutOff(ScriptedEngine):
+    """An engine whose first answers are of no use."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(lambda _: say("here I am"))
+        self.times = times
+
+    async def generate(self, prompt: Prompt, draft: Callable[[str], None]) -> Generation:
+        generation = await super().generate(prompt, draft)
+        if len(self.prompts) <= self.times:
+            raise AnswerLost("cut off")
+        return generation
+
+
+@pytest.mark.parametrize("times", [1, REPLIES_A_TURN - 1, REPLIES_A_TURN])
+async def test_an_answer_of_no_use_is_not_asked_for_again_with_the_same_words_and_not_for_ever(times: int) -> None:
+    engine = CutOff(times)
+    async with House(serves(), engine=engine) as house:
+        kernel, pid = await house.start()
+        await kernel.deliver(pid, "hello")
+        assert (await kernel.tick(pid)).why == "message"
+        assert await house.said(pid) == ["here I am" if times < REPLIES_A_TURN else GIVING_UP["en"]]
+        assert len({prompt.messages for prompt in engine.prompts}) == len(engine.prompts)
 
 
 @pytest.mark.parametrize(("words", "language"), [("hello there", "en"), ("你好", "zh"), ("こんにちは", "en")])

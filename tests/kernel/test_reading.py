@@ -49,6 +49,20 @@ def things(value: Json, tool: ToolSpec = INBOX) -> list[dict[str, list[Json]]]:
 # The things in a result
 
 
+@given(JSON)
+@example({"a": {"two words": 1, "b": 2}, "id": [1, {"a": [[3]]}]})
+def test_every_field_is_found_at_its_path(value: Json) -> None:
+    found = reading(value)
+    for (place, path), leaf in found.at.items():
+        part = value
+        for step in path:
+            part = part[step]
+        assert (place, part) == ("tool at row 3", leaf.value)
+    assert {id(leaf) for leaf in found.at.values()} == {
+        id(leaf) for thing in found.things for leaf in thing.leaves if leaf.path is not None
+    }
+
+
 def test_each_record_of_a_list_is_a_thing() -> None:
     assert things([{"id": 1, "subject": "a"}, {"id": 2, "subject": "b"}]) == [
         {"id": [1], "subject": ["a"]}, {"id": [2], "subject": ["b"]},

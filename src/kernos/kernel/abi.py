@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from kernos.kernel.errors import BadInput, EngineError, KernosError, LimitExceeded, ModelMissing
+from kernos.kernel.errors import AnswerLost, BadInput, EngineError, KernosError, LimitExceeded, ModelMissing
 from kernos.kernel.types import Deny, Embedded, Generation, Json, Message, ToolSpec
 
 EffectClass = Literal["none", "read", "declared", "person"]
@@ -44,10 +44,15 @@ class Generate:
 
 @dataclass(frozen=True)
 class Invoke:
-    """Call a tool."""
+    """Call a tool.
+
+    `handles` say of arguments from where the program took them: by the parameter's name ("attachments.file_id" for one
+    inside) the place of a reply and the path in its value, of each.
+    """
 
     tool: str
     arguments: Mapping[str, Json] = field(default_factory=dict)
+    handles: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,12 +160,22 @@ class Embed:
 
 
 @dataclass(frozen=True)
+class Handle:
+    """A value with the place from which a program took it. As an argument of `Process.invoke` it stands for its value,
+    and brings its label along: nothing has to be compared (I4)."""
+
+    value: Json
+    place: str
+    path: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
 class Invoked:
     """What a tool returned. A failure of the tool itself is a value too: `error` is written for the model.
 
     `say`, by language, is what the owner should hear: facts rendered from a record, not in the model's words.
     `near` names the limits that this call brought close, with the share used. Of what is `untrusted` nothing is
-    attested.
+    attested. `place` is what the journal calls it as a source.
     """
 
     value: Json = None
@@ -168,6 +183,14 @@ class Invoked:
     say: Mapping[str, str] = field(default_factory=dict)
     near: Mapping[str, float] = field(default_factory=dict)
     untrusted: bool = False
+    place: str = field(default="", compare=False)
+
+    def at(self, *path: str | int) -> Handle:
+        """What stands in the value at a path. Raises KeyError or IndexError if nothing does."""
+        value = self.value
+        for step in path:
+            value = value[step]
+        return Handle(value, self.place, path)
 
 
 @dataclass(frozen=True)
@@ -222,8 +245,10 @@ class Call:
     errors: tuple[type[KernosError], ...]
 
 
+_MODELS = (LimitExceeded, AnswerLost, EngineError, ModelMissing)
+
 TABLE: tuple[Call, ...] = (
-    Call(1, "generate", Generate, "Generation | Deny", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
+    Call(1, "generate", Generate, "Generation | Deny", "engine", "read", _MODELS),
     Call(2, "invoke", Invoke, "Invoked | Deny", "tool", "declared", (LimitExceeded,)),
     Call(3, "ask", AskPerson, "str | Deny", "-", "person", (LimitExceeded,)),
     Call(4, "send", Send, "None | Deny", "-", "none", (LimitExceeded,)),
@@ -237,8 +262,8 @@ TABLE: tuple[Call, ...] = (
     Call(12, "recall", Recall, "Recalled", "-", "read", (LimitExceeded,)),
     Call(13, "checkpoint", Checkpoint, "-", "-", "none", (LimitExceeded,)),
     Call(14, "propose", Propose, "Proposed", "-", "person", (LimitExceeded,)),
-    Call(15, "extract", Extract, "Extracted", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
-    Call(16, "embed", Embed, "Embedded | Deny", "engine", "read", (LimitExceeded, EngineError, ModelMissing)),
+    Call(15, "extract", Extract, "Extracted", "engine", "read", _MODELS),
+    Call(16, "embed", Embed, "Embedded | Deny", "engine", "read", _MODELS),
 )
 MODEL_CALLS = frozenset(call.name for call in TABLE if issubclass(call.request, ModelCall))
 

@@ -26,7 +26,7 @@ from kernos.kernel.abi import (
     Spawn,
 )
 from kernos.kernel.content import extracted
-from kernos.kernel.errors import BadInput, EngineError, ToolError, Uncertain
+from kernos.kernel.errors import AnswerLost, BadInput, EngineError, ToolError, Uncertain
 from kernos.kernel.monitor import Monitor
 from kernos.kernel.ports import Prompt, Tool, ToolResult, Write
 from kernos.kernel.process import Process
@@ -102,7 +102,7 @@ class Effects:
         try:
             canonical(dict(generation.action.arguments))
         except BadInput as error:
-            raise EngineError(f"the engine's answer cannot be recorded: {error.found}") from None
+            raise AnswerLost(f"the engine's answer cannot be recorded: {error.found}") from None
         return generation
 
     @contextmanager
@@ -138,8 +138,11 @@ class Effects:
             return frozenset()
         spec = ToolSpec(_JUDGE, "Say what the text would help with.", _JUDGED)
         prompt = Prompt((Message("system", _GUARD), Message("user", text)), (spec,), {_JUDGE: _JUDGED}, False, 32)
-        with self._aside(process, "guard", guard) as job:
-            action = (await self._asked(process, job, prompt)).action
+        try:
+            with self._aside(process, "guard", guard) as job:
+                action = (await self._asked(process, job, prompt)).action
+        except AnswerLost as error:
+            raise EngineError(f"the guard {guard} did not say what it sees: {error}") from None
         line = action.arguments.get("line")
         if action.name != _JUDGE or line not in _LINES:
             raise EngineError(f"the guard {guard} did not say what it sees")

@@ -10,7 +10,8 @@
     ├── EngineError         K300  operator  a model server failed
     │   ├── EngineDied      K301  nobody    it is not there, or went away; the call may be retried
     │   ├── ModelMissing    K302  operator  the model file is not on this machine
-    │   └── EngineBusy      K303  nobody    it takes no call now (429, 503); the call may be retried later
+    │   ├── EngineBusy      K303  nobody    it takes no call now (429, 503); the call may be retried later
+    │   └── AnswerLost      K304  model     its answer came to nothing; that was counted, and the program is told
     ├── ToolError           K400  model     a tool ran and failed; the model is told
     │   └── Uncertain           K401  operator  it cannot be told whether a tool's effect happened (I3)
     ├── Forbidden           K450  operator  who asks may not: no key, a revoked one, or not with this role
@@ -125,6 +126,14 @@ class EngineBusy(EngineError):
     def __init__(self, message: str, after: float | None = None) -> None:
         super().__init__(message)
         self.after = after
+
+
+class AnswerLost(EngineError):
+    """A model's answer came to nothing: it was cut off, is not of the form that was asked for, or nobody was there any
+    more to hear it. Asking the same again would cost the same again."""
+
+    code = "K304"
+    mender: ClassVar[Mender] = "model"
 
 
 class ToolError(KernosError):

@@ -7,7 +7,7 @@ no link that the owner did not name, and whoever will see it must be one who may
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -61,7 +61,7 @@ class Found:
 NOTHING = Found()
 
 
-def examine(origins: Origins, spec: ToolSpec, arguments: Mapping[str, Json]) -> Found:
+def examine(origins: Origins, spec: ToolSpec, arguments: Mapping[str, Json], handles: Mapping[str, Json] = {}) -> Found:
     """The facts about a call of a tool. What only reads, and shows nobody anything, may read all but credentials."""
     reaches = frozenset(_reached(spec, arguments))
     if not spec.consequential:
@@ -69,7 +69,7 @@ def examine(origins: Origins, spec: ToolSpec, arguments: Mapping[str, Json]) -> 
     unfounded: list[Item] = []
     evidence: dict[str, str] = {}
     for name, rule, value in _scalars(spec, arguments):
-        why = _why(origins, spec, rule, value, arguments)
+        why = _why(origins, spec, rule, value, arguments, handles.get(name, ()))
         if why is None:
             unfounded.append(_item(origins, spec, name, rule, value))
         elif why:
@@ -125,13 +125,16 @@ def _use(spec: ToolSpec, rule: Parameter) -> str:
     return rule.use or ("query" if spec.effects <= {"reads"} else "object")
 
 
-def _why(origins: Origins, spec: ToolSpec, rule: Parameter, value: Json, arguments: Mapping[str, Json]) -> str | None:
+def _why(
+    origins: Origins, spec: ToolSpec, rule: Parameter, value: Json, arguments: Mapping[str, Json],
+    handles: Sequence[Json],
+) -> str | None:  # fmt: skip
     """Why a value may stand there ("" if that needs no reason); None: nothing says that it may."""
     use = _use(spec, rule)
     if origins.clean or (rule.source != "any" and rule.use is None):
         return ""
     if use in _DECIDING:
-        origin = origins.of(value, rule, spec)
+        origin = origins.carried(value, rule, handles) or origins.of(value, rule, spec)
         if origin is None and use == "recipient" and _copied(origins, value, arguments):
             return "the owner gets a copy"
     elif use == "name":

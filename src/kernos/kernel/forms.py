@@ -22,7 +22,7 @@ from kernos.kernel.abi import (
     call_of,
 )
 from kernos.kernel.context import chain
-from kernos.kernel.errors import BadInput, EngineError
+from kernos.kernel.errors import AnswerLost, BadInput
 from kernos.kernel.types import Deny, Embedded, Generation, Json, Message, Record, canonical
 
 _COSTS = ("prompt", "cached", "completion", "seconds", "queued", "attempts", "money")
@@ -36,7 +36,7 @@ _LARGE = {
     "state": "state", "texts": "texts",
 }  # fmt: skip
 """Fields of requests that are kept apart, as contents of these names."""
-_ADDED = ("own", "shape", "options")
+_ADDED = ("own", "shape", "options", "handles")
 """Fields that rows have only where they say something."""
 DETAIL_CHARS = 160
 
@@ -59,10 +59,11 @@ def of_request(request: Request, known: set[str]) -> Form:
         if name == "messages":
             body["context"], chained = chain(value, known)
         elif name == "calls":
-            contents["calls"] = [[call.tool, dict(call.arguments)] for call in value]
+            calls = ((call.tool, dict(call.arguments), dict(call.handles)) for call in value)
+            contents["calls"] = [list(call if call[-1] else call[:-1]) for call in calls]
         elif name == "own" and value:
             contents["own"] = [[tool.name, tool.description, dict(tool.schema)] for tool in value]
-        elif name in ("shape", "options") and value:
+        elif name in _ADDED and value:
             contents[name] = dict(value)
         elif name in _LARGE:
             contents[_LARGE[name]] = dict(value) if isinstance(value, Mapping) else _plain(value)
@@ -76,7 +77,7 @@ def request_of(body: Mapping[str, Json]) -> Request:
     again from a row."""
     [kind] = [call.request for call in TABLE if call.name == body["call"]]
     if kind is Propose:
-        return Propose(tuple(Invoke(tool, arguments) for tool, arguments in body["calls"]))
+        return Propose(tuple(Invoke(*call) for call in body["calls"]))
     names = {part.name: _LARGE.get(part.name, part.name) for part in fields(kind)}
     return kind(**{name: body[stored] for name, stored in names.items() if stored in body})
 
@@ -132,15 +133,16 @@ def _plain(value: Json) -> Json:
     return list(value) if isinstance(value, tuple) else value
 
 
-def to_reply(body: Mapping[str, Json]) -> Reply:
-    """The reply that an outcome row holds, from its expanded body. Raises EngineError for a model's that was lost,
-    BadInput for what no engine could do."""
+def to_reply(row: Record) -> Reply:
+    """The reply that an outcome row, expanded, holds. Raises AnswerLost for a model's that was lost, BadInput for what
+    no engine could do."""
+    body = row.body
     match body["is"]:
         case "generated" | "embedded" | "extracted":
             return _answer(body)
         case "returned" | "failed":
-            doubted = body.get("untrusted", False)
-            return Invoked(body["value"], body.get("error", ""), body.get("say", {}), body.get("near", {}), doubted)
+            more = body.get("say", {}), body.get("near", {}), body.get("untrusted", False)
+            return Invoked(body["value"], body.get("error", ""), *more, f"{body['tool']} at row {row.seq}")
         case "ended":
             return Ended(body["how"], body["result"], body.get("error", ""))
         case "proposed":
@@ -154,7 +156,7 @@ def to_reply(body: Mapping[str, Json]) -> Reply:
         case "wrong":
             raise BadInput(body["where"], body["found"], body["right"])
         case "lost":
-            raise EngineError(body["error"])
+            raise AnswerLost(body["error"])
         case _:
             value: float | None = body["value"]
             return value

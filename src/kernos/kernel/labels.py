@@ -114,11 +114,11 @@ class Sources:
 
     def learned(
         self, source: Source, value: Json, say: Json = None, spec: ToolSpec | None = None,
-        arguments: Mapping[str, Json] | None = None,
+        arguments: Mapping[str, Json] | None = None, handles: Mapping[str, Json] | None = None,
     ) -> None:  # fmt: skip
         """A tool returned this to these arguments; `spec` is None of a tool that is no longer there."""
         gone = ToolSpec(source.name, "", {})
-        self.origins.read(spec or gone, arguments or {}, value, f"{source.name} at {source.place}")
+        self.origins.read(spec or gone, arguments or {}, value, f"{source.name} at {source.place}", handles or {})
         value = [value, say]
         for name, leaf in leaves(value):
             origin = Source(source.kind, source.name, f"{source.place}.{name}")

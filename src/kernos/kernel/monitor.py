@@ -101,7 +101,7 @@ class Monitor:
         evidence, unfounded = _sourced(tool.spec, sources, request.arguments)
         if unfounded:
             return _refusal(tool.spec, sources, unfounded)
-        found = flow.examine(sources.origins, tool.spec, request.arguments)
+        found = flow.examine(sources.origins, tool.spec, request.arguments, request.handles)
         facts = Facts(
             station.slug, owner, "invoke", request.tool, tool.spec.effects, approve=grant.ask, intended=found.intended,
             founded=not found.unfounded, unfounded=tuple(dict.fromkeys(item.parameter for item in found.unfounded)),

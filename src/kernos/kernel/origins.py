@@ -14,6 +14,7 @@ From then on a value may decide something only if
                thing differs (`chosen`)
     computed   it is the one with the most, the least, the latest; or one of all; or the one whose name begins so
     derived    it is a sum of amounts that may decide (`computed`)
+    handle     a program's own code took it from a field that nobody can forge, in what a led read returned
 and everything else may be the attacker's. A password or a command is never found in what was read: only the owner names
 it. What a planner has reached by itself after that moment singles out nothing (`Reading`: a read is led or not).
 """
@@ -21,11 +22,11 @@ it. What a planner has reached by itself after that moment singles out nothing (
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kernos.kernel.chosen import Chosen, Origin
 from kernos.kernel.computed import Computed
-from kernos.kernel.reading import Reading, fits, key, tells_nothing
+from kernos.kernel.reading import Reading, counts, fits, key, tells_nothing
 from kernos.kernel.texts import disguised, hidden, stem, tokens
 from kernos.kernel.types import AUDIENCE, EFFECT, Action, Item, Json, Parameter, ToolSpec, canonical
 from kernos.kernel.words import Words
@@ -48,6 +49,9 @@ class Origins:
         self.reading = Reading(identities)
         self.calls: Counter[bytes] = Counter()
         self.done: set[bytes] = set()
+        self.steered = False
+        """Whether what anyone may have written has reached the program otherwise than as a tool's reply: by a model's
+        answer, say. From then on its choices may be the attacker's."""
         self._approved: set[Json] = set()
         self._chosen = Chosen(self.words, self.reading)
         self._computed = Computed(self.words, self.reading, self._chosen)
@@ -59,12 +63,14 @@ class Origins:
         self.words.add(text)
         self._chosen.look(anew=True)
 
-    def read(self, spec: ToolSpec, arguments: Mapping[str, Json], value: Json, place: str) -> None:
+    def read(
+        self, spec: ToolSpec, arguments: Mapping[str, Json], value: Json, place: str, handles: Mapping[str, Json] = {}
+    ) -> None:
         """A tool returned this; a call that a person had allowed is now used up."""
         this = call_key(spec.name, arguments)
         self.calls -= Counter([this])
         self.done.add(this)
-        self.reading.add(spec, arguments, value, place, self._led(spec, arguments, value))
+        self.reading.add(spec, arguments, value, place, self._led(spec, arguments, value, handles))
         self._chosen.look(anew=False)
 
     def met(self, text: str, place: str, call: Action | None) -> None:
@@ -109,6 +115,19 @@ class Origins:
                 return Origin("owner", quote) if quote else None
         return self._said(value, rule) or self._found(value, rule, spec)
 
+    def carried(self, value: Json, rule: Parameter, handles: Sequence[Json]) -> Origin | None:
+        """Why a value may decide that a program took from one of these places: its code chose the place, and nobody
+        can have forged what stands there."""
+        if self.steered or rule.use in ("secret", "command"):
+            return None
+        for place, *path in handles:
+            leaf = self.reading.at.get((place, tuple(path)))
+            if leaf is None or key(leaf.value) != key(value) or not (leaf.attested and leaf.thing.read.led):
+                continue
+            if counts(leaf) if rule.use == "amount" else fits(leaf, rule):
+                return Origin("handle", leaf.place)
+        return None
+
     def _said(self, value: Json, rule: Parameter) -> Origin | None:
         """What the owner named, or this process made."""
         if quote := self.words.name(value):
@@ -149,9 +168,14 @@ class Origins:
 
     # A read is led
 
-    def _led(self, spec: ToolSpec, arguments: Mapping[str, Json], value: Json) -> bool:
+    def _led(
+        self, spec: ToolSpec, arguments: Mapping[str, Json], value: Json, handles: Mapping[str, Json] = {}
+    ) -> bool:
         size = len(value) if isinstance(value, list) else None
-        return all(self._leads(part, spec.rule(name), spec, size) for name, part in arguments.items())
+        return all(
+            self.carried(part, spec.rule(name), handles.get(name, ())) or self._leads(part, spec.rule(name), spec, size)
+            for name, part in arguments.items()
+        )
 
     def _leads(self, value: Json, rule: Parameter, spec: ToolSpec, size: int | None) -> bool:
         """Whether an argument of a read is none that an attacker can have chosen: it is a bound that cut nothing off

@@ -249,7 +249,7 @@ class SlotEngine(Server, Protocol):
         """Delete a saved state, if it is there."""
 
     def answer(self, prompt: Prompt, text: str, complete: bool) -> Action:
-        """The action in a finished text; see `grammar.action_of`. Raises EngineError if there is none."""
+        """The action in a finished text; see `grammar.action_of`. Raises AnswerLost if there is none."""
 
     def said(self, prompt: Prompt, text: str) -> str:
         """What may be shown of the reply in an unfinished text; empty if it is no reply."""

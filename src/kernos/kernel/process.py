@@ -130,7 +130,7 @@ class Process:
         self.kept = 0
         self.tell = tell
         self._fresh: list[Json] = []
-        self._called: tuple[str, str, bytes] = "", "", b""
+        self._called: tuple[str, dict[str, str], Mapping[str, bytes]] = "", {}, {}
         self._did = ""
         self._journal = journal
         self._writing = asyncio.Lock()
@@ -234,8 +234,8 @@ class Process:
                 self.led_astray |= {pid} if shown.body.get("anyone") else set()
                 self._remember("child", pid, record, contents)
             case "intent", {"call": "invoke", "tool": tool}:
-                key = refers(record)["arguments"]
-                self._called = tool, key, contents[key]
+                keys = {name: key for name, key in refers(record).items() if name in ("arguments", "handles")}
+                self._called = tool, keys, {key: contents[key] for key in keys.values()}
             case "intent", {"call": "spawn" | "send" | "remember" as call, **about}:
                 self._did = f"{call} {about.get('employee') or about.get('to') or about.get('key') or ''}"
             case "answer", {"approved": True, "stands": _}:
@@ -261,11 +261,17 @@ class Process:
                 self._remember("owner", source.name, record, contents)
             elif source.kind == "tool" and record.body["is"] == "returned":
                 self._remember("tool", source.name, record, contents)
-        if not trusted(label) and self.sources.origins.clean:
-            self._remember("anyone", "", record, contents)
+        if not trusted(label):
+            self._heard_of(record, contents)
         if self._did.partition(" ")[2] and record.body["is"] != "denied":
             self._remember("did", self._did, record, contents)
         self._did = ""
+
+    def _heard_of(self, record: Record, contents: Mapping[str, bytes]) -> None:
+        """Remember that anyone may have written something in an outcome, and whether that is no tool's."""
+        origins, steers = self.sources.origins, record.body["is"] not in ("returned", "failed")
+        if origins.clean or (steers and not origins.steered):
+            self._remember("anyone", "steered" if steers else "", record, contents)
 
     def _note(self, record: Record, contents: Mapping[str, bytes]) -> None:
         """What a row of a foreign agent's says of its messages, and hands to it (see `foreign`)."""
@@ -282,9 +288,9 @@ class Process:
             self.kept = seq
 
     def _remember(self, kind: str, name: str, record: Record, contents: Mapping[str, bytes]) -> None:
-        tool, key, arguments = self._called
-        kept = refers(record) | ({"arguments": key} if kind == "tool" and tool == name else {})
-        self._keep([kind, name, record.seq, {} if kind in ("anyone", "did") else kept], {**contents, key: arguments})
+        tool, keys, called = self._called
+        kept = refers(record) | (keys if kind == "tool" and tool == name else {})
+        self._keep([kind, name, record.seq, {} if kind in ("anyone", "did") else kept], {**contents, **called})
 
     def _keep(self, reference: Json, contents: Mapping[str, bytes]) -> None:
         self._fresh.append(reference)
@@ -301,9 +307,8 @@ class Process:
             case "tool" if "value" in kept:
                 tool = self.station.tools.get(name)
                 spec = tool.spec if tool and not kept.get("untrusted") else None
-                self.sources.learned(
-                    Source("tool", name, place), kept["value"], kept.get("say"), spec, kept.get("arguments")
-                )
+                called = kept.get("arguments"), kept.get("handles")
+                self.sources.learned(Source("tool", name, place), kept["value"], kept.get("say"), spec, *called)
                 if tool:
                     self.receipts.happened(tool.spec, kept.get("arguments") or {}, seq)
             case "did":
@@ -315,6 +320,7 @@ class Process:
                 self.sources.stands(kept["stands"])
             case "anyone":
                 self.sources.met()
+                self.sources.origins.steered |= bool(name)
             case "handed":
                 self.marks.add(name)
                 self.answered = self.answered or name.startswith(foreign.ACTION)

@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from kernos.kernel.texts import normalise
 from kernos.kernel.types import Field, Json, Parameter, ToolSpec
@@ -30,6 +31,19 @@ _TELLING = 12
 _SPACES = re.compile(r"\s+")
 _QUANTITIES = ("", "money", "number", "quantity", "amount", "price")
 """Kinds of fields that say how much; any other number is a name."""
+
+
+Path = tuple[str | int, ...]
+
+
+class Part(NamedTuple):
+    """A scalar in a result: the name of its field, what is declared of that, and the path to it; None for what is a
+    field's name itself."""
+
+    name: str
+    value: Json
+    field: Field
+    path: Path | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +65,7 @@ class Leaf:
     name: str
     value: Json
     field: Field
+    path: Path | None
     thing: Thing
 
     @cached_property
@@ -137,6 +152,8 @@ class Reading:
         self.made: set[tuple[str, Json]] = set()
         self.addresses: set[str] = set()
         self.texts: list[Leaf] = []
+        self.at: dict[tuple[str, Path], Leaf] = {}
+        """Every field by the place of its read, and the path to it in that."""
         self._by_value: dict[Json, list[Leaf]] = defaultdict(list)
         self._anyone: list[Leaf] = []
 
@@ -153,8 +170,9 @@ class Reading:
         if not led and not before and not made:
             self.undirected = True
 
-    def _thing(self, thing: Thing, fields: list[tuple[str, Json, Field]], made: bool) -> None:
-        thing.leaves += [Leaf(name, value, declared, thing) for name, value, declared in fields]
+    def _thing(self, thing: Thing, fields: list[Part], made: bool) -> None:
+        thing.leaves += [Leaf(*part, thing) for part in fields]
+        self.at |= {(thing.read.place, leaf.path): leaf for leaf in thing.leaves if leaf.path is not None}
         thing.own = bool(thing.authors) and all(key(leaf.value) in self.identities for leaf in thing.authors)
         self.things.append(thing)
         self.alike[thing.shape].append(thing)
@@ -198,8 +216,7 @@ def attested(spec: ToolSpec, value: Json, error: bool = False) -> bool:
     """Whether nobody but the service can have written anything in a result. A failure's text may quote anything."""
     if error:
         return spec.returns.get("*", _UNKNOWN).attested
-    parts = (part for fields in _records(value, spec) for part in fields)
-    return all(safe(declared, part) for _, part, declared in parts)
+    return all(safe(part.field, part.value) for fields in _records(value, spec) for part in fields)
 
 
 def safe(declared: Field, value: Json, own: bool = False) -> bool:
@@ -209,45 +226,45 @@ def safe(declared: Field, value: Json, own: bool = False) -> bool:
     return own and declared.names or declared.attested and not declared.names
 
 
-def _records(value: Json, spec: ToolSpec) -> Iterator[list[tuple[str, Json, Field]]]:
-    """The records in a result, each as its fields: name, value, declaration."""
+def _records(value: Json, spec: ToolSpec, path: Path = ()) -> Iterator[list[Part]]:
+    """The records in a result, each as its fields."""
     declared = spec.returns
     rest = declared.get("*", _UNKNOWN)
     if isinstance(value, Mapping):
         if not _is_record(value, declared):
-            yield from ([("", name, declared.get("", rest))] for name in value)
-            for part in value.values():
-                yield from _records(part, spec)
+            yield from ([Part("", name, declared.get("", rest), None)] for name in value)
+            for name, part in value.items():
+                yield from _records(part, spec, (*path, name))
             return
-        fields: list[tuple[str, Json, Field]] = []
-        for name, part in value.items():
-            scalars, deeper = _split(part)
-            fields += [(name, scalar, declared.get(name, rest)) for scalar in scalars if scalar is not None]
-            for inner in deeper:
-                yield from _records(inner, spec)
-        if fields:
-            yield fields
+        inside = [(name, *split) for name, part in value.items() for split in _split(part, (*path, name))]
+        for _, where, inner in inside:
+            if isinstance(inner, Mapping | list):
+                yield from _records(inner, spec, where or ())
+        scalars = [one for one in inside if not (one[2] is None or isinstance(one[2], Mapping | list))]
+        if scalars:
+            yield [Part(name, inner, declared.get(name, rest), where) for name, where, inner in scalars]
     elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _records(part, spec)
+        for place, part in enumerate(value):
+            yield from _records(part, spec, (*path, place))
     elif value is not None:
-        yield [("", value, declared.get("", rest))]
+        yield [Part("", value, declared.get("", rest), path)]
 
 
 def _is_record(value: Mapping[str, Json], declared: Mapping[str, Field]) -> bool:
     return any(name in declared for name in value) or all(_NAME.fullmatch(name) for name in value)
 
 
-def _split(part: Json) -> tuple[list[Json], list[Json]]:
-    """A field's scalars (of a table its keys too, which are data), and what has fields of its own."""
+def _split(part: Json, path: Path) -> Iterator[tuple[Path | None, Json]]:
+    """What is in a field, each with its path: its scalars (of a table its keys too, which are data), and what has
+    fields of its own."""
     if isinstance(part, Mapping):
-        if all(not isinstance(inner, Mapping | list) for inner in part.values()) and not all(
-            _NAME.fullmatch(name) for name in part
-        ):
-            return [*part, *part.values()], []
-        return [], [part]
-    if isinstance(part, list | tuple):
-        return [inner for inner in part if not isinstance(inner, Mapping | list)], [
-            inner for inner in part if isinstance(inner, Mapping | list)
-        ]
-    return ([] if part is None else [part]), []
+        inside = any(isinstance(inner, Mapping | list) for inner in part.values())
+        if inside or all(_NAME.fullmatch(name) for name in part):
+            yield path, part
+            return
+        yield from ((None, name) for name in part)
+        yield from (((*path, name), inner) for name, inner in part.items())
+    elif isinstance(part, list | tuple):
+        yield from (((*path, place), inner) for place, inner in enumerate(part))
+    else:
+        yield path, part

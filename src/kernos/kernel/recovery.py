@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from kernos.kernel.abi import MODEL_CALLS, Checkpoint, Reply, Request
 from kernos.kernel.context import EMPTY, parts
-from kernos.kernel.errors import BadInput, JournalBroken, KernosError, LimitExceeded, ReplayDiverged
+from kernos.kernel.errors import AnswerLost, BadInput, JournalBroken, KernosError, LimitExceeded, ReplayDiverged
 from kernos.kernel.foreign import named
 from kernos.kernel.forms import brief, of_request, request_of, same, to_reply
 from kernos.kernel.grants import Station
@@ -117,16 +117,16 @@ def settled(call: PastCall) -> Reply:
     """What came of a recorded call. Raises LimitExceeded if it was not made for want of budget, and
     what `to_reply` raises."""
     assert call.outcome is not None
-    body = call.outcome.body
     if call.outcome.kind == "limit":
+        body = call.outcome.body
         raise LimitExceeded(body["limit"], body["used"], body["allowed"])
-    return to_reply(body)
+    return to_reply(call.outcome)
 
 
 def _seen(call: PastCall) -> Reply | KernosError:
     try:
         return settled(call)
-    except (LimitExceeded, BadInput) as error:
+    except (LimitExceeded, BadInput, AnswerLost) as error:
         return error
 
 

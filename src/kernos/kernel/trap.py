@@ -40,7 +40,7 @@ from kernos.kernel.abi import (
     call_of,
 )
 from kernos.kernel.effects import Effects, after_crash, kind_of
-from kernos.kernel.errors import BadInput, Fenced, LimitExceeded, ToolError, Uncertain
+from kernos.kernel.errors import AnswerLost, BadInput, Fenced, LimitExceeded, ToolError, Uncertain
 from kernos.kernel.foreign import contents_of
 from kernos.kernel.forms import cost, of_reply, of_request, to_reply
 from kernos.kernel.journal import Entry
@@ -156,7 +156,7 @@ class Trap:
         process.begin_anew(Snapshot(row.body["state"], request.messages))
         return ANEW
 
-    async def _begin(self, process: Process, request: Request) -> Mapping[str, Json] | None:
+    async def _begin(self, process: Process, request: Request) -> Record | None:
         """Judge the call and record its intent; with its outcome, which is returned, if nothing is to be waited for."""
         flags = await self.effects.flagged(process, request)
         form = of_request(request, process.known)
@@ -190,7 +190,7 @@ class Trap:
         rows = await process.write(intent, done, aside=served.aside)
         for pid in served.wakes:
             self.hint(pid)
-        return rows[-1].body
+        return rows[-1]
 
     async def _served(self, process: Process, request: Request, verdict: Verdict) -> Served:
         """What a call comes to at once: nothing yet, where a person has to allow it first."""
@@ -198,14 +198,14 @@ class Trap:
             return await self.services.serve(process, request)
         return Served(verdict if isinstance(verdict, Deny) else WAITING)
 
-    async def lose(self, process: Process, why: str) -> None:
-        """Record that the call of a foreign agent comes to nothing: nobody waits for it any more. Of a model's answer
+    async def lose(self, process: Process, why: str, answered: bool = False) -> None:
+        """Record that a call comes to nothing: its answer is of no use, or nobody waits for it any more. Of a model's
         what was written is counted, and about what had to be read before."""
         call = process.open or (process.past[0] if process.past else None)
         about = {"call": call.intent.body["call"]} if call and call.outcome is None else {}
         model = process.open is not None and about.get("call") in MODEL_CALLS
         spent = {"seconds": round(self.clock.monotonic() - process.begun_at if model else 0.0, 6)}
-        if model and process.drafted and isinstance(process.request, Generate):
+        if model and (process.drafted or answered) and isinstance(process.request, Generate):
             read = sum(len(message.text) for message in process.request.messages)
             spent |= {"prompt": read // CHARS_A_TOKEN, "completion": process.drafted}
         await process.write(Entry("outcome", {**about, "is": "lost", "error": why, "cost": spent}))
@@ -274,7 +274,10 @@ class Trap:
                 found = {"where": error.where, "found": error.found, "right": error.right}
                 [row] = await process.write(Entry("outcome", {"call": call_of(request).name, "is": "wrong", **found}))
                 process.open = None
-                return to_reply(row.body)
+                return to_reply(row)
+            except AnswerLost as error:
+                await self.lose(process, str(error), answered=True)
+                raise
             if isinstance(done, Waiting | Stopped):
                 return done
             process.due = done
@@ -285,7 +288,7 @@ class Trap:
             process.due = None
             raise
         process.open, process.due = None, None
-        return to_reply(rows[-1].body)
+        return to_reply(rows[-1])
 
     async def _record(self, process: Process, request: Request, due: Due) -> list[Record]:
         """Write the outcome. A tool whose own rows the database refuses has failed; then nothing of it was written."""

@@ -20,7 +20,15 @@ from typing import Any
 from kernos.kernel import recovery
 from kernos.kernel.abi import Invoke, ModelCall, Reply, Request, call_of
 from kernos.kernel.effects import after_crash
-from kernos.kernel.errors import BadInput, EngineError, KernosError, LimitExceeded, ReplayDiverged, StoreError
+from kernos.kernel.errors import (
+    AnswerLost,
+    BadInput,
+    EngineError,
+    KernosError,
+    LimitExceeded,
+    ReplayDiverged,
+    StoreError,
+)
 from kernos.kernel.journal import Entry, Journal
 from kernos.kernel.limits import FOREIGN_CHECKPOINT
 from kernos.kernel.mailbox import entry_of, genuine, note
@@ -88,6 +96,9 @@ class Turns:
                 continue
             try:
                 outcome = await self._call(process, process.request)
+            except AnswerLost as error:
+                await self._fault(process, error)
+                continue
             except _NOT_THE_PROGRAMS:
                 raise
             except KernosError as error:

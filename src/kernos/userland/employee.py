@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kernos.kernel.abi import Invoked, refused, shown
+from kernos.kernel.errors import AnswerLost
 from kernos.kernel.types import REPLY, Action, Deny, Generation, Json, Message, ToolSpec, canonical
 from kernos.userland import calls
 from kernos.userland.language import choose, language_of
@@ -101,9 +102,14 @@ class Talk:
     async def _act_and_reply(self) -> None:
         for _ in range(ACTIONS_A_TURN):
             context = [self._system, *self.messages]
-            generation = await self._process.generate(
-                context, tuple(self._brief.tools), sorted(self._withheld), self._speak
-            )  # fmt: skip
+            try:
+                generation = await self._process.generate(
+                    context, tuple(self._brief.tools), sorted(self._withheld), self._speak
+                )  # fmt: skip
+            except AnswerLost as error:
+                if await self._unheard(f"your answer was of no use: {error}"):
+                    return
+                continue
             self._speak = True
             self._slide(generation)
             self._warn(generation.near)
@@ -131,7 +137,11 @@ class Talk:
         self.messages.append(Message("assistant", action=action))
         if refusal is None:
             return True
-        self._note(REPLY, refused(refusal.reason))
+        return await self._unheard(refused(refusal.reason))
+
+    async def _unheard(self, why: str) -> bool:
+        """Tell the model that nothing came of its reply; True if that was once too often, and ended the turn."""
+        self._note(REPLY, why)
         self._unsaid += 1
         return self._unsaid >= REPLIES_A_TURN and await self._give_up()
 

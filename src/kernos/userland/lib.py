@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from kernos.kernel import abi
-from kernos.kernel.abi import Ended, Extracted, Invoked, Proposed, Recalled, Request
+from kernos.kernel.abi import Ended, Extracted, Handle, Invoke, Invoked, Proposed, Recalled, Request
 from kernos.kernel.errors import ProgramError
 from kernos.kernel.types import Deny, Embedded, Generation, Json, Message, Snapshot
 
@@ -32,6 +32,22 @@ class _SystemCall(Awaitable[Any]):
 
     def __await__(self) -> Generator[Request, Any, Any]:
         return (yield self.request)
+
+
+def _invoke(tool: str, arguments: Mapping[str, Json]) -> Invoke:
+    handles: dict[str, list[Json]] = {}
+    plain = {name: _plain(value, name, handles) for name, value in arguments.items()}
+    return Invoke(tool, plain, handles)
+
+
+def _plain(value: Json, name: str, handles: dict[str, list[Json]]) -> Json:
+    """An argument without handles; where they point goes to `handles`, by the parameter's name."""
+    if isinstance(value, Handle):
+        handles.setdefault(name, []).append([value.place, *value.path])
+        return value.value
+    if isinstance(value, Mapping):
+        return {inner: _plain(part, f"{name}.{inner}", handles) for inner, part in value.items()}
+    return [_plain(part, name, handles) for part in value] if isinstance(value, list | tuple) else value
 
 
 class Process:
@@ -67,14 +83,15 @@ class Process:
         return cast(Generation, reply)
 
     async def invoke(self, tool: str, /, **arguments: Json) -> Invoked | Deny:
-        """Call a tool. A refusal is a value, with a reason that a model can act on."""
-        return cast("Invoked | Deny", await _SystemCall(abi.Invoke(tool, arguments)))
+        """Call a tool; arguments may be handles (`Invoked.at`), in lists and tables too. A refusal is a value, with a
+        reason that a model can act on."""
+        return cast("Invoked | Deny", await _SystemCall(_invoke(tool, arguments)))
 
     async def propose(self, calls: Sequence[tuple[str, Mapping[str, Json]]]) -> tuple[bool, ...]:
         """Announce calls that are to come (tool, arguments): of each, whether it may now be made. If a person has to
         allow
         the first, all of them that need it are put to him on one card."""
-        announced = tuple(abi.Invoke(tool, dict(arguments)) for tool, arguments in calls)
+        announced = tuple(_invoke(tool, arguments) for tool, arguments in calls)
         reply = await _SystemCall(abi.Propose(announced))
         return (False,) * len(announced) if isinstance(reply, Deny) else cast(Proposed, reply).may
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 import aiohttp
 
 from kernos.drivers.engine import grammar
-from kernos.kernel.errors import BadInput, EngineDied, EngineError
+from kernos.kernel.errors import AnswerLost, BadInput, EngineDied, EngineError
 from kernos.kernel.ports import Prompt
 from kernos.kernel.types import CHARS_A_TOKEN, REPLY, Action, Generation, Json, Message
 
@@ -129,7 +129,7 @@ class Answer:
             raise EngineDied("the model server ended its stream without finishing the answer")
         action = self._action()
         if action.name == REPLY and not self._speak:
-            raise EngineError("the model server replied with text where a tool had to be called")
+            raise AnswerLost("the model server replied with text where a tool had to be called")
         prompt = self._count("prompt_tokens") or chars // CHARS_A_TOKEN
         completion = self._count("completion_tokens") or self._pieces
         return Generation(action, prompt, self._count("prompt_tokens_details", "cached_tokens"), completion, seconds)
@@ -150,7 +150,7 @@ class Answer:
             return grammar.checked(self._tool, json.loads(self._arguments or "{}"))
         except (BadInput, ValueError, RecursionError):
             found = f"{self._tool}: {self._arguments[:80]!r}"
-            raise EngineError(f"the model server returned a malformed call of {found}") from None
+            raise AnswerLost(f"the model server returned a malformed call of {found}") from None
 
 
 def words(said: Json) -> str:

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from kernos.kernel.errors import BadInput, EngineError
+from kernos.kernel.errors import AnswerLost, BadInput, EngineError
 from kernos.kernel.ports import Prompt
 from kernos.kernel.types import REPLY, Action, Json, Message, ToolSpec, canonical
 
@@ -129,7 +129,7 @@ def plain(message: Message) -> dict[str, str]:
 def action_of(text: str, complete: bool) -> Action:
     """The action in a finished answer; of one cut off at its token limit, a reply as far as it came.
 
-    Raises EngineError for anything else: the grammar was not enforced.
+    Raises AnswerLost for anything else: the grammar was not enforced.
     """
     try:
         value = json.loads(text)
@@ -139,7 +139,7 @@ def action_of(text: str, complete: bool) -> Action:
         if not complete and (said := stream.feed(text)):
             return Action(REPLY, {"text": said})
         why = "was cut off at its token limit" if not complete else "is not an action: the server ignores the grammar"
-        raise EngineError(f"the engine's answer {why}: {text[:120]!r}") from None
+        raise AnswerLost(f"the engine's answer {why}: {text[:120]!r}") from None
 
 
 def checked(name: Json, arguments: Json) -> Action:

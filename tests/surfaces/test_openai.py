@@ -410,12 +410,19 @@ async def test_a_client_that_goes_away_ends_its_call(place: Place, client: Async
         await place.model.broken.wait()
 
 
-async def test_engines_and_employees_are_models(client: AsyncOpenAI) -> None:
+async def test_engines_and_employees_are_models(place: Place) -> None:
+    client = await place.client(employee="")
     owners = {model.id: model.owned_by async for model in client.models.list()}
     assert owners[ENGINE] == "engine" and owners["helper"] == owners[CLERK] == "employee"
     assert (await client.models.retrieve(ENGINE)).id == ENGINE
     with pytest.raises(openai.NotFoundError):
         await client.models.retrieve("gpt-9")
+
+
+async def test_a_key_of_one_employees_is_shown_no_other(place: Place, client: AsyncOpenAI) -> None:
+    assert {model.id async for model in client.models.list()} == {ENGINE, CLERK}
+    with pytest.raises(openai.NotFoundError):
+        await client.models.retrieve("helper")
 
 
 async def test_embeddings_are_refused_where_no_engine_offers_them(client: AsyncOpenAI) -> None:

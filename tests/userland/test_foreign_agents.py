@@ -94,6 +94,11 @@ def test_engines_of_a_role_and_the_shares_of_owners_are_handed_on(tmp_path: Path
             '[engines.odd]\ndriver = "openai"\nurl = "http://127.0.0.1:9/v1"\nrole = "small"',
             "kernos.toml: engines.odd.role: found 'small', which is an engine; expected a name that no engine has",
         ),
+        (
+            '[engines.odd]\ndriver = "openai"\nurl = "http://127.0.0.1:9/v1"\nrole = "main"\nembeddings = true',
+            "kernos.toml: engines.odd.role: found 'main', of which only some make vectors; "
+            "expected embeddings = true for all, or for none",
+        ),
     ],
 )
 def test_what_is_wrong_in_these_fields_is_told(tmp_path: Path, car: str, told: str) -> None:

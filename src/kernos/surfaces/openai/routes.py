@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from kernos.kernel.errors import BadInput, NotFound
 from kernos.kernel.office import Office
+from kernos.kernel.ports import Caller
 from kernos.kernel.types import EMPTY, REPLY, Generation, Json, Message
 from kernos.surfaces.http import PROCESS, Surface, body_of, caller_of, process_of
 from kernos.surfaces.openai import chat, embeddings, responses
@@ -137,14 +138,13 @@ class Api:
         return JSONResponse(body_of(kept), 405, {"Allow": "GET"})
 
     async def models(self, request: Request) -> Response:
-        """All engines and employees."""
-        caller_of(request)
-        return JSONResponse({"object": "list", "data": [_shown(name, owner) for name, owner in self._known().items()]})
+        """All engines and employees that the caller may ask for."""
+        known = self._known(caller_of(request))
+        return JSONResponse({"object": "list", "data": [_shown(name, owner) for name, owner in known.items()]})
 
     async def model(self, request: Request) -> Response:
         """One engine or employee."""
-        caller_of(request)
-        name, known = request.path_params["name"], self._known()
+        name, known = request.path_params["name"], self._known(caller_of(request))
         if name not in known:
             raise NotFound("model", repr(name), " or ".join(known))
         return JSONResponse(_shown(name, known[name]))
@@ -157,8 +157,9 @@ class Api:
         embedded = await attended(request, self._seats.embedded(seat, asked.texts))
         return JSONResponse(embeddings.whole(asked, embedded), headers={PROCESS: seat.pid})
 
-    def _known(self) -> dict[str, str]:
-        return dict.fromkeys(self._office.employees, "employee") | dict.fromkeys(self._office.engines, "engine")
+    def _known(self, caller: Caller) -> dict[str, str]:
+        employees = [slug for slug in self._office.employees if caller.employee in ("", slug)]
+        return dict.fromkeys(employees, "employee") | dict.fromkeys(self._office.engines, "engine")
 
     def _model(self, asked: Asked) -> str:
         return asked.model or "default"

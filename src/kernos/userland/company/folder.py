@@ -11,7 +11,7 @@ from kernos.kernel.types import Parameter as Rule
 from kernos.userland.company import mcp, sidecar
 from kernos.userland.company.markdown import Agent, Reader, Skill, Task
 from kernos.userland.company.problems import Problem, nearest
-from kernos.userland.company.sidecar import Employee, JournalTool, Sidecar, SqlTool
+from kernos.userland.company.sidecar import Employee, JournalTool, OpenAIEngine, Sidecar, SqlTool
 
 SKILL_TOOLS = ("load_skill", "read_skill_resource")
 """Tools that every employee with skills has: they only read its own skills."""
@@ -74,10 +74,7 @@ def _references(agents: Mapping[str, Agent], car: Sidecar, servers: Mapping[str,
         yield from _limits(f"{at}.limits", employee)
     yield from _tools(car)
     yield from _guard(car)
-    for name, one in car.engines.items():
-        if one.role in car.engines and one.role != name:
-            at = f"{sidecar.FILE}: engines.{name}.role"
-            yield Problem(at, f"{one.role!r}, which is an engine", "a name that no engine has")
+    yield from _roles(car)
     yield from mcp.references(servers, car.mcp, car.tools)
     for name, server in car.mcp.items():
         for tool, declared in server.tools.items():
@@ -86,6 +83,19 @@ def _references(agents: Mapping[str, Agent], car: Sidecar, servers: Mapping[str,
     if car.journal.dispatcher == "procrastinate" and not car.journal.url:
         right = "a PostgreSQL database in journal.url: workers meet there"
         yield Problem(f"{sidecar.FILE}: journal.dispatcher", "'procrastinate' without a url", right)
+
+
+def _roles(car: Sidecar) -> Iterator[Problem]:
+    """Engines can stand in for each other only if all of them do the same."""
+    vectors: dict[str, bool] = {}
+    for name, one in car.engines.items():
+        at, embeds = f"{sidecar.FILE}: engines.{name}.role", isinstance(one, OpenAIEngine) and one.embeddings
+        if one.role in car.engines and one.role != name:
+            yield Problem(at, f"{one.role!r}, which is an engine", "a name that no engine has")
+        if one.role and vectors.setdefault(one.role, embeds) != embeds:
+            yield Problem(
+                at, f"{one.role!r}, of which only some make vectors", "embeddings = true for all, or for none"
+            )
 
 
 def _guard(car: Sidecar) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from kernos.userland.company.sidecar.employees import (
     Sums,
     fits,
 )
-from kernos.userland.company.sidecar.engines import EmbeddedEngine, Engine
+from kernos.userland.company.sidecar.engines import EmbeddedEngine, Engine, OpenAIEngine
 from kernos.userland.company.sidecar.reading import parse
 from kernos.userland.company.sidecar.sections import FILE, Section
 from kernos.userland.company.sidecar.tools import (
@@ -30,6 +30,6 @@ from kernos.userland.company.sidecar.whole import Networks, Sidecar
 
 __all__ = [
     "FILE", "PLACES", "Condition", "EmbeddedEngine", "Employee", "Engine", "Grant", "JournalTool", "Limits",
-    "McpServer", "McpTool", "Networks", "Origin", "Parameter", "Section", "Sidecar", "SqlTool", "Sums", "Tool", "fits",
-    "parse",
+    "McpServer", "McpTool", "Networks", "OpenAIEngine", "Origin", "Parameter", "Section", "Sidecar", "SqlTool", "Sums",
+    "Tool", "fits", "parse",
 ]  # fmt: skip

@@ -17,34 +17,12 @@ from copy import deepcopy
 from statistics import fmean
 
 from benchmarks.scheduling import loads
-from benchmarks.scheduling.engines import alone, embedded
-from benchmarks.scheduling.loads import Program
-from benchmarks.scheduling.runs import Kernos, Known, Result, run
+from benchmarks.scheduling.engines import by_itself, through_kernos
+from benchmarks.scheduling.runs import Known, Result
 from benchmarks.table import show
 from kernos.kernel.scheduler.history import History
 
 WAYS = ("a llama-server", "b cold", "c history", "d oracle")
-
-
-async def by_itself(load: Sequence[Program]) -> Result:
-    """(a)."""
-    async with alone() as server:
-        done = await run(load, server.ask)
-        done.prompt_tokens, done.generated = server.result.prompt_tokens, server.result.generated
-        return done
-
-
-async def through_kernos(load: Sequence[Program], history: History, slots: int = 4) -> Result:
-    """(b), (c), (d). What it teaches stays in the history."""
-    engine = embedded(slots)
-    kernos = Kernos(engine, history)
-    try:
-        await engine.start()
-        done = await run(load, kernos.ask, kernos.over)
-        done.prompt_tokens, done.generated, done.least = kernos.computed, kernos.generated, kernos.least()
-        return done
-    finally:
-        await engine.close()
 
 
 async def measure(seeds: Sequence[int]) -> dict[str, list[Result]]:

@@ -13,9 +13,10 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.scheduling.loads import Call, Program
-from benchmarks.scheduling.runs import Result
+from benchmarks.scheduling.runs import Kernos, Result, run
 from kernos.drivers.engine.embedded import EmbeddedEngine
 from kernos.drivers.engine.models import Shelf, default_folder
+from kernos.kernel.scheduler.history import History
 from kernos.kernel.types import Message
 
 CONTEXT = 2048
@@ -83,3 +84,24 @@ async def alone(slots: int = 4) -> AsyncIterator[Alone]:
     finally:
         child.stdin.close()
         await child.wait()
+
+
+async def by_itself(load: Sequence[Program]) -> Result:
+    """A load through the server alone: first come, first served, its host cache on."""
+    async with alone() as server:
+        done = await run(load, server.ask)
+        done.prompt_tokens, done.generated = server.result.prompt_tokens, server.result.generated
+        return done
+
+
+async def through_kernos(load: Sequence[Program], history: History, slots: int = 4) -> Result:
+    """A load through the kernel's scheduler. What it teaches stays in the history."""
+    engine = embedded(slots)
+    kernos = Kernos(engine, history)
+    try:
+        await engine.start()
+        done = await run(load, kernos.ask, kernos.over)
+        done.prompt_tokens, done.generated, done.least = kernos.computed, kernos.generated, kernos.least()
+        return done
+    finally:
+        await engine.close()

@@ -44,7 +44,8 @@ class Result:
     generated: int = 0
     seconds: float = 0.0
     least: int = 0
-    """The prompt tokens that had to be computed at least: each once, the shared beginning once for all."""
+    """The prompt tokens that had to be computed at least: each once, the shared beginning once for all, and the last
+    token of an answer when its conversation goes on."""
 
     @property
     def rate(self) -> float:
@@ -120,7 +121,7 @@ class Kernos:
 
     def __init__(self, engine: Engine | SlotEngine, history: History | None = None, clock: Clock | None = None) -> None:
         self.scheduler = Scheduler({"local": engine}, clock or SystemClock(), history=history)
-        self.computed = self.generated = 0
+        self.computed = self.generated = self._calls = 0
         self._written: dict[str, int] = {}
         self._needed: dict[str, int] = {}
 
@@ -141,11 +142,12 @@ class Kernos:
         self._written[program.name] = before + generation.completion
         self.computed += generation.prompt - generation.cached
         self.generated += generation.completion
+        self._calls += 1
         return generation.action.text
 
     def least(self) -> int:
         """See `Result.least`."""
-        return sum(self._needed.values()) - (len(self._needed) - 1) * PREFIX
+        return sum(self._needed.values()) - (len(self._needed) - 1) * PREFIX + self._calls - len(self._needed)
 
     def over(self, program: Program) -> None:
         self.scheduler.ended(program.name, gone=True)

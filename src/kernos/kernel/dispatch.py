@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
 from weakref import WeakValueDictionary
@@ -36,7 +36,7 @@ from kernos.kernel.monitor import Monitor
 from kernos.kernel.office import Pending, View
 from kernos.kernel.ports import Clock, Commit, Due, Engine, Policy, SlotEngine, Store, Tool, Witness
 from kernos.kernel.process import Due as DueReply
-from kernos.kernel.process import PastCall, Process, Watcher
+from kernos.kernel.process import PastCall, Process
 from kernos.kernel.scheduler import Scheduler
 from kernos.kernel.scheduler.history import tasks_of
 from kernos.kernel.scheduler.waiting import Share
@@ -44,6 +44,7 @@ from kernos.kernel.services import Services, Waiting, birth_of, spawn_entry
 from kernos.kernel.trap import Trap
 from kernos.kernel.turns import Turns, ended
 from kernos.kernel.types import REPLY, Event, Generation, Json, NoteKind, Status
+from kernos.kernel.watching import Watchers
 
 
 def _nobody(pid: str) -> None:
@@ -96,7 +97,7 @@ class Kernel(Desk):
         self._calls = Turns(self._trap, self._journal, clock, hint)
         self._live: OrderedDict[str, Process] = OrderedDict()
         self._due: dict[str, tuple[int, DueReply]] = {}
-        self._watchers: dict[str, list[Watcher]] = {}
+        self._watchers = Watchers()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._anchors = Anchors(store, witness, clock)
         self._begun: set[asyncio.Future[Reply | Pending]] = set()
@@ -120,7 +121,7 @@ class Kernel(Desk):
         self._anchors.changed(pid, birth.status)
         if station.foreign:  # nothing is due before its agent calls, and until somebody claims it, it is in our hands
             self._live[pid] = recovery.newborn(
-                birth, station, self._journal, self._clock, self._teller(pid), self._identities
+                birth, station, self._journal, self._clock, self._watchers.teller(pid), self._identities
             )  # fmt: skip
         else:
             self._hint(pid)
@@ -195,7 +196,7 @@ class Kernel(Desk):
         try:
             process = await self._present(pid)
             process.speaks = process.state.speaks and speaks
-            with self._drafted(pid, draft):
+            with self._watchers.drafts(pid, draft):
                 reply = await self._calls.serve(process, request)
         except BaseException as error:
             lost = process is None or process.open is not None
@@ -231,20 +232,6 @@ class Kernel(Desk):
         self._live.move_to_end(pid)
         self._anchors.changed(pid)
         return process
-
-    @contextmanager
-    def _drafted(self, pid: str, draft: Callable[[str], None] | None) -> Iterator[None]:
-        """Pass the pieces of a reply on."""
-        if draft is None:
-            yield
-            return
-
-        def pass_on(event: Event) -> None:
-            if event.kind == "draft":
-                draft(event.text)
-
-        with self._watched(pid, pass_on):
-            yield
 
     async def outcome(self, pid: str, seq: int) -> Reply | Pending:
         """What a call that waited has come to, by its row. Raises what the call would have raised."""
@@ -310,19 +297,8 @@ class Kernel(Desk):
     async def events(self, pid: str) -> AsyncIterator[asyncio.Queue[Event]]:
         """Watch a process: a queue of what it journals and drafts here from now on."""
         queue: asyncio.Queue[Event] = asyncio.Queue()
-        with self._watched(pid, queue.put_nowait):
+        with self._watchers.watching(pid, queue.put_nowait):
             yield queue
-
-    @contextmanager
-    def _watched(self, pid: str, watcher: Watcher) -> Iterator[None]:
-        watchers = self._watchers.setdefault(pid, [])
-        watchers.append(watcher)
-        try:
-            yield
-        finally:
-            watchers.remove(watcher)
-            if not watchers:
-                self._watchers.pop(pid, None)
 
     async def close(self) -> None:
         """Sign what changed; let go of engines and the store. Processes stay where their journals have them."""
@@ -382,7 +358,7 @@ class Kernel(Desk):
                 await self._trap.late(pid, held, due)
                 due = None
             live = await recovery.recover(
-                pid, self._stations, self._journal, self._clock, self._teller(pid), due, self._identities
+                pid, self._stations, self._journal, self._clock, self._watchers.teller(pid), due, self._identities
             )  # fmt: skip
             self._live[pid] = live
         live.epoch = epoch
@@ -410,13 +386,6 @@ class Kernel(Desk):
         idle = (pid for pid in self._live if pid not in self._turns)
         for pid in list(islice(idle, max(0, len(self._live) - LIVE_PROCESSES))):
             self._forget(pid)
-
-    def _teller(self, pid: str) -> Watcher:
-        def tell(event: Event) -> None:
-            for watcher in self._watchers.get(pid, ()):
-                watcher(event)
-
-        return tell
 
 
 def _not_foreign(pid: str) -> BadInput:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, cast
 
@@ -32,8 +32,7 @@ from kernos.kernel.ports import Clock, Commit, Memory, Spent, Write
 from kernos.kernel.receipts import Receipts
 from kernos.kernel.state import State, apply, born, fold
 from kernos.kernel.types import Event, Json, Label, Message, Note, Record, Snapshot, Source, Status, canonical
-
-Watcher = Callable[[Event], None]
+from kernos.kernel.watching import Watcher
 
 
 @dataclass(frozen=True)

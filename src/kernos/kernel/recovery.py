@@ -21,8 +21,9 @@ from kernos.kernel.grants import Station
 from kernos.kernel.journal import Journal
 from kernos.kernel.labels import Sources
 from kernos.kernel.ports import Clock
-from kernos.kernel.process import Birth, Due, PastCall, Process, Watcher
+from kernos.kernel.process import Birth, Due, PastCall, Process
 from kernos.kernel.types import Json, Message, Record, Snapshot, digest
+from kernos.kernel.watching import Watcher
 
 Stations = Mapping[str, Station]
 Identities = Mapping[str, Collection[str]]

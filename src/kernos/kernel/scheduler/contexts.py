@@ -157,6 +157,8 @@ class Contexts:
             if used and not context.held:
                 await self._engine.erase(slot)
             await self._tidy()
+        elif len(context.held) < len(context.head):  # another may have computed all of that meanwhile
+            await self._restore(context, context.slot)
         context.held = context.held[: _common(context.held, tokens)]
 
     @staticmethod

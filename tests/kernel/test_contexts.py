@@ -157,8 +157,9 @@ async def test_a_long_prompt_is_computed_in_pieces() -> None:
 class Rehearsal:
     """A long call in the only place, held up at each step, and a short one that comes meanwhile."""
 
-    def __init__(self, prompt: int, most: int) -> None:
+    def __init__(self, prompt: int, most: int, head: str = "s") -> None:
         self.engine, self.scheduler = house(resident=2)
+        self.head = head
         for calls in ([100.0], [100.0], [100.0]):
             self.scheduler.history.learn("long", calls)
         for calls in ([1.0], [1.0], [1.0]):
@@ -168,7 +169,7 @@ class Rehearsal:
         self.long = asyncio.ensure_future(self._call("long", prompt, most))
 
     async def _call(self, kind: str, prompt: int, most: int) -> Generation:
-        words = Prompt((Message("system", "s"), Message("user", text(kind, prompt))), max_tokens=most)
+        words = Prompt((Message("system", self.head), Message("user", text(kind, prompt))), max_tokens=most)
         job = Job(kind, "ada", "paper", kind)
         generation = await self.scheduler.generate(job, words, lambda piece: None, lambda: None)
         self.ended.append(kind)
@@ -204,6 +205,15 @@ async def test_a_short_call_stops_a_long_prompt_which_goes_on_where_it_was() -> 
     assert rehearsal.engine.computed <= 1_001 + 6 + 2
     assert generation.prompt - generation.cached == 1_001  # also what was computed while it gave way
     assert generation.queued > 0
+
+
+async def test_who_gave_way_within_a_shared_beginning_takes_over_what_the_other_computed_of_it() -> None:
+    head = 3 * CHUNK_TOKENS
+    rehearsal = Rehearsal(10, 3, text("head", head))
+    await rehearsal.until(1)
+    await rehearsal.interrupt()
+    assert rehearsal.ended == ["short", "long"]
+    assert rehearsal.engine.computed == 2 * CHUNK_TOKENS + head + 5 + 10  # what it had computed, and the piece after it
 
 
 async def test_a_short_call_stops_a_long_answer_which_goes_on_with_one_token_computed_again() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import stat
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from kernos.boot import System
+from kernos.surfaces.cli.up import listening
 from tests.surfaces.terminal import Running, employ, kernos, process
 from tests.surfaces.test_processes import PROGRAMS, SIDE_CAR
 
@@ -105,3 +107,10 @@ def test_in_sovereign_mode_the_event_loop_is_one_whose_connections_the_gate_sees
         car.write("[networks]\nsovereign = false\n")
     fast = System().loop(shop)
     assert fast is not None and fast.__module__.startswith("uvloop")
+
+
+def test_no_answer_waits_to_be_sent_together_with_the_next() -> None:
+    with listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -7,12 +7,14 @@ have read what a stranger wrote, has told it anything.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from kernos.drivers.engine.scripted import say
 from kernos.kernel.abi import Handle, Invoked
+from kernos.kernel.errors import AnswerLost
 from kernos.kernel.office import Answer, Question
 from kernos.kernel.types import Json, Message
 from kernos.userland.lib import Process
@@ -75,6 +77,13 @@ async def asks_a_model_first(process: Process, payments: Invoked) -> None:
     await pays(process, payments)
 
 
+async def asks_a_model_in_vain(process: Process, payments: Invoked) -> None:
+    """Whether it answers well, whoever wrote what it reads can decide."""
+    with suppress(AnswerLost):
+        await process.generate([Message("user", str(payments.value))])
+    await pays(process, payments)
+
+
 async def announces(process: Process, payments: Invoked) -> None:
     account, amount = payments.at(*RENT), payments.at(1, "amount")
     assert await process.propose([("pay", {"account": account, "amount": amount})]) == (True,)
@@ -92,7 +101,8 @@ async def played(taken: Taken, order: str = ORDER) -> tuple[list[str], Question 
         assert isinstance(payments, Invoked)
         await taken(process, payments)
 
-    house = House(runs(program, at.tools), at.tools, [say("pay it")], identities={OWNER: [ADA, ADAS_ACCOUNT]})
+    said = say("\ud800" if taken is asks_a_model_in_vain else "pay it")
+    house = House(runs(program, at.tools), at.tools, [said], identities={OWNER: [ADA, ADAS_ACCOUNT]})
     async with house:
         kernel = house.boot()
         pid = await kernel.spawn(CLERK, OWNER, order)
@@ -114,6 +124,7 @@ async def test_i4_what_a_program_took_from_a_field_that_nobody_can_forge_may_dec
     [
         pays_by_value, pays_whom_a_text_names, pays_what_is_no_amount, pays_what_stands_elsewhere,
         pays_what_another_reply_holds, pays_an_account_that_is_a_date, sets_a_password, asks_a_model_first,
+        asks_a_model_in_vain,
     ],
 )  # fmt: skip
 async def test_i4_a_handle_says_nothing_beyond_the_field_that_it_names_and_nothing_after_a_model(taken: Taken) -> None:

@@ -260,7 +260,7 @@ class Process:
                 self._remember("owner", source.name, record, contents)
             elif source.kind == "tool" and record.body["is"] == "returned":
                 self._remember("tool", source.name, record, contents)
-        if not trusted(label):
+        if not trusted(label) or (record.body["is"] == "lost" and not self.sources.origins.clean):
             self._heard_of(record, contents)
         if self._did.partition(" ")[2] and record.body["is"] != "denied":
             self._remember("did", self._did, record, contents)

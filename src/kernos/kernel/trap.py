@@ -53,7 +53,6 @@ from kernos.kernel.process import Aside, Due, PastCall, Process
 from kernos.kernel.recovery import again, followed, settled
 from kernos.kernel.services import WAITING, Served, Services, Waiting, sums
 from kernos.kernel.types import (
-    CHARS_A_TOKEN,
     Allow,
     Ask,
     Deny,
@@ -63,6 +62,7 @@ from kernos.kernel.types import (
     Snapshot,
     Source,
     Verdict,
+    tokens_about,
     verdict_to_json,
 )
 
@@ -206,8 +206,8 @@ class Trap:
         model = process.open is not None and about.get("call") in MODEL_CALLS
         spent = {"seconds": round(self.clock.monotonic() - process.begun_at if model else 0.0, 6)}
         if model and (process.drafted or answered) and isinstance(process.request, Generate):
-            read = sum(len(message.text) for message in process.request.messages)
-            spent |= {"prompt": read // CHARS_A_TOKEN, "completion": process.drafted}
+            read = tokens_about(message.text for message in process.request.messages)
+            spent |= {"prompt": read, "completion": process.drafted}
         await process.write(Entry("outcome", {**about, "is": "lost", "error": why, "cost": spent}))
         process.past.clear()
         process.request = process.open = process.due = None

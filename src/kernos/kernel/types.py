@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -43,9 +43,6 @@ NoteKind = Literal["message", "answer", "signal", "child", "late"]
 Signal = Literal["pause", "resume", "kill", "nice"]
 Settlement = Literal["happened", "not", "stop"]
 """What a person says of an effect in doubt: it happened, it did not, or stop the process."""
-
-CHARS_A_TOKEN = 3
-"""How many tokens a text has is guessed from its characters where nobody has counted them."""
 
 REPLY = "reply"
 """The name of the action by which a model speaks instead of calling a tool."""
@@ -122,6 +119,11 @@ def link(head: str, message: Message) -> bytes:
     """What makes a context one message longer: the bytes of its hash and of the message's. The digest of this is the
     hash of the longer one."""
     return bytes.fromhex(head) + bytes.fromhex(message.digest)
+
+
+def tokens_about(texts: Iterable[str]) -> int:
+    """How many tokens texts have together, about: guessed from their characters where nobody has counted them."""
+    return sum(map(len, texts)) // 3
 
 
 @dataclass(frozen=True)

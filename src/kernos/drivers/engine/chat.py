@@ -16,7 +16,7 @@ import aiohttp
 from kernos.drivers.engine import grammar
 from kernos.kernel.errors import AnswerLost, BadInput, EngineDied, EngineError
 from kernos.kernel.ports import Prompt
-from kernos.kernel.types import CHARS_A_TOKEN, REPLY, Action, Generation, Json, Message
+from kernos.kernel.types import REPLY, Action, Generation, Json, Message
 
 WORDS_CHARS = 300
 """What a server says of an error is cut to this length: it may be a whole page."""
@@ -122,15 +122,15 @@ class Answer:
             return self._said.feed(delta.get("content") or "")
         return ""
 
-    def finish(self, seconds: float, chars: int) -> Generation:
-        """The answer, when the stream has ended. Where the server counts no tokens, each piece is one, and the `chars`
-        of the prompt tell about how many it had."""
+    def finish(self, seconds: float, about: int) -> Generation:
+        """The answer, when the stream has ended. Where the server counts no tokens, each piece is one, and the
+        prompt has `about` so many."""
         if not self._finish:
             raise EngineDied("the model server ended its stream without finishing the answer")
         action = self._action()
         if action.name == REPLY and not self._speak:
             raise AnswerLost("the model server replied with text where a tool had to be called")
-        prompt = self._count("prompt_tokens") or chars // CHARS_A_TOKEN
+        prompt = self._count("prompt_tokens") or about
         completion = self._count("completion_tokens") or self._pieces
         return Generation(action, prompt, self._count("prompt_tokens_details", "cached_tokens"), completion, seconds)
 

@@ -30,7 +30,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from kernos.drivers.engine import chat, grammar
 from kernos.kernel.errors import BadInput, EngineBusy, EngineDied, EngineError
 from kernos.kernel.ports import Prompt
-from kernos.kernel.types import Generation, Json
+from kernos.kernel.types import Generation, Json, tokens_about
 
 Calls = Literal["auto", "native", "grammar"]
 Hints = Literal["", "openai", "vllm", "sglang"]
@@ -77,8 +77,7 @@ class OpenAIEngine:
             answer = chat.Answer(by_grammar, prompt.speak)
             async with await self._send("POST", "/chat/completions", request) as response:
                 await chat.stream(response.content, answer, draft)
-        chars = sum(len(message.text) for message in prompt.messages)
-        return answer.finish(time.monotonic() - started, chars)
+        return answer.finish(time.monotonic() - started, tokens_about(message.text for message in prompt.messages))
 
     async def close(self) -> None:
         session, self._session = self._session, None

@@ -27,7 +27,7 @@ from kernos.kernel.scheduler.history import History
 from kernos.kernel.scheduler.lines import Line, Phase, Turn
 from kernos.kernel.scheduler.pool import Pool
 from kernos.kernel.scheduler.waiting import Share
-from kernos.kernel.types import CHARS_A_TOKEN, Embedded, Generation
+from kernos.kernel.types import Embedded, Generation, tokens_about
 
 A = TypeVar("A", Generation, Embedded)
 
@@ -97,7 +97,7 @@ class Scheduler:
                 raise BadInput("engine", f"{line.name}, which makes none", right)
             return await line.engine.embed(texts)
 
-        return await self._tried(job, sum(map(len, texts)) // CHARS_A_TOKEN, answer)
+        return await self._tried(job, tokens_about(texts), answer)
 
     async def _tried(
         self, job: Job, tokens: int, answer: Callable[[Line, Turn], Awaitable[A]],
@@ -175,4 +175,4 @@ class Scheduler:
 
 def _tokens(prompt: Prompt) -> int:
     """How many tokens a call may hold, about."""
-    return sum(len(message.text) for message in prompt.messages) // CHARS_A_TOKEN + prompt.max_tokens
+    return tokens_about(message.text for message in prompt.messages) + prompt.max_tokens
